@@ -1,0 +1,1 @@
+"""The Linux side: desired kernel state, read, diff, apply. Never imports ryu or eventlet."""

@@ -1,0 +1,1 @@
+"""What the operator wants: documents, their validation, and the frozen values they become. Pure."""

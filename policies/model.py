@@ -1,0 +1,171 @@
+"""The switch document (``privacy_router``) as frozen values, one class per JSON object.
+
+Every key of the document has a field of the same name. Defaults stand here and nowhere else.
+``policies.load`` makes these from text; nothing in this module reads a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+NetworkType = Literal["privacy", "mesh"]
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where a value stands: file, line (from 1) and dotted path in the document."""
+
+    file: str
+    line: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.path}"
+
+
+NOWHERE = Place("(made by hand)", 0, "")
+
+
+@dataclass(frozen=True)
+class WireGuard:
+    """The gateway hop: a WireGuard server in a container, reached by the clients."""
+
+    enabled: bool = True
+    container_id: int = 100
+    socket_port: str = "internal_100"
+    zero_config: bool = True
+    listen_port: int = 51820
+    device: str = "wg100"  # default: "wg<container_id>"
+    endpoint: str | None = None  # host clients dial; None: the address of the node's default route
+    dns: tuple[IPv4Address, ...] = (IPv4Address("9.9.9.9"),)  # written into client profiles
+
+
+@dataclass(frozen=True)
+class Warp:
+    """The WARP hop: the hub of the chain, with the wgcf WireGuard device behind its switch port."""
+
+    enabled: bool = True
+    interface: str = "warp0"  # the switch port
+    wgcf_config: str | None = None  # None: "wgcf-profile.conf" in the configuration directory
+    device: str = "wgcf"  # the WireGuard device
+    namespace: str = "warp"
+
+
+@dataclass(frozen=True)
+class Xray:
+    """The Xray (VLESS over TLS) client hop."""
+
+    enabled: bool = True
+    container_id: int = 101
+    socket_port: str = "internal_101"
+    socks_port: int = 1080  # SOCKS5 on loopback inside the container
+    tproxy_port: int = 12345  # where TPROXY delivers the clients' packets
+    vps_address: str = ""
+    vps_port: int = 443
+
+
+@dataclass(frozen=True)
+class Vps:
+    """The operator's server; must agree with ``xray.vps_address`` and ``xray.vps_port``."""
+
+    xray_server: str = ""
+    xray_port: int = 443
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A switch port that is plugged into a container."""
+
+    name: str
+    container_id: int
+    port_type: NetworkType
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class SocketNetworking:
+    enabled: bool = True
+    network_type: NetworkType = "privacy"
+    privacy_sockets: tuple[Socket, ...] = ()
+    mesh_sockets: tuple[Socket, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrivacyFlow:
+    """A flow entry of the document: ``match_fields`` are normalised ovs-fields(7) names -> text.
+
+    ``actions`` are kept as ovs-ofctl text, each one checked ("output:warp0", "drop", ...).
+    """
+
+    priority: int
+    match_fields: tuple[tuple[str, str], ...]
+    actions: tuple[str, ...]
+    description: str | None = None
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class FunctionRoute:
+    """Packets that match go to the socket of the container that serves the function."""
+
+    function: str
+    target_socket: str
+    match_fields: tuple[tuple[str, str], ...]
+    priority: int = 90
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class OpenFlow:
+    enabled: bool = True
+    privacy_flows: tuple[PrivacyFlow, ...] = ()
+    function_routing: tuple[FunctionRoute, ...] = ()
+
+
+@dataclass(frozen=True)
+class Netmaker:
+    enabled: bool = True
+    interface: str = "nm-privacy"  # the switch port
+    network_name: str = "privacy-mesh"
+    per_node_interface: bool = True
+    node_id: str | None = None  # when set and no interface is named, the interface is "nm-<node_id>"
+    device: str = "netmaker"  # the layer 3 WireGuard device that Netmaker makes
+    subnet: IPv4Network = IPv4Network("100.104.70.0/24")
+
+
+@dataclass(frozen=True)
+class Container:
+    id: int
+    name: str
+    container_type: str  # the function it serves
+    socket_port: str
+    network_type: NetworkType
+    place: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Addresses of the chain. Keys of our own (``chain``) that the document may leave out."""
+
+    subnet: IPv4Network = IPv4Network("10.99.0.0/24")  # host part = container id, WARP hop = .1
+    client_subnet: IPv4Network = IPv4Network("10.100.0.0/24")  # gateway = .1
+    ipv6: Literal["drop"] = "drop"
+
+
+@dataclass(frozen=True)
+class PrivacyRouter:
+    """One whole policy document."""
+
+    bridge_name: str = "ovsbr0"
+    wireguard: WireGuard = WireGuard()
+    warp: Warp = Warp()
+    xray: Xray = Xray()
+    vps: Vps = Vps()
+    socket_networking: SocketNetworking = SocketNetworking()
+    openflow: OpenFlow = OpenFlow()
+    netmaker: Netmaker = Netmaker()
+    containers: tuple[Container, ...] = ()
+    chain: Chain = Chain()
+    source: str = field(default="", compare=False)  # the file it came from

@@ -1,0 +1,1 @@
+"""The switch side: Ryu applications and the pure code that decides what the switch shall hold."""

@@ -1,0 +1,1 @@
+"""Where the policy runs: the addressing plan, sockets (switch ports) and containers. Pure."""

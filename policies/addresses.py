@@ -38,9 +38,7 @@ def _hops(policy: PrivacyRouter) -> tuple[Hop, ...]:
             )
         )
     if policy.warp.enabled:
-        hops.append(
-            Hop("warp", "WARP tunnel", policy.warp.interface, policy.warp.namespace, subnet_address(subnet, 1))
-        )
+        hops.append(Hop("warp", "WARP tunnel", policy.warp.interface, policy.warp.namespace, subnet_address(subnet, 1)))
     if policy.xray.enabled:
         number = policy.xray.container_id
         hops.append(

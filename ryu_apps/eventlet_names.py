@@ -9,6 +9,7 @@ this runs from a ``.pth`` file at interpreter start. It imports neither ryu nor 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -33,6 +34,9 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname == "eventlet":
+            # Its advice to new projects is not for the operator of a Ryu controller, at every start.
+            warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
         if fullname != "eventlet.wsgi":
             return None
         spec = PathFinder.find_spec(fullname, path, target)

@@ -1,0 +1,56 @@
+"""Throughput through the chain, as a ratio to the same hops joined by one NORMAL flow entry.
+
+The same namespaces, devices and daemons carry both downloads; only the flow entries of the switch differ, so the
+ratio is what the pipeline costs. Rounds alternate, because the machine is noisy.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "mininet"))
+
+import client  # noqa: E402
+import inside  # noqa: E402
+from lab import Lab  # noqa: E402
+from privacy_chain import WEB  # noqa: E402
+
+ROUNDS, MEBIBYTES = 5, 64
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        lab = Lab(Path(directory), ROOT / "policies" / "documents" / "privacy-router.json")
+        inside.build(lab, report=lambda **_: None)
+        lab.wait_for_flows()
+        client.web_peer("client", WEB)
+        measure(lab, Path(directory))
+        lab.processes.kill_all()
+
+
+def measure(lab: Lab, directory: Path) -> None:
+    ofctl = ("ovs-ofctl", "-O", "OpenFlow13")
+    entries = {name: directory / f"{name}.flows" for name in ("pipeline", "normal")}
+    entries["pipeline"].write_text(lab.run(*ofctl, "--no-stats", "--no-names", "dump-flows", "ovsbr0"))
+    entries["normal"].write_text("priority=0,actions=NORMAL\n")
+    lab.processes.kill("ryu-manager")  # or it would mend what this does to the switch
+    rates: dict[str, list[float]] = {name: [] for name in entries}
+    for _ in range(ROUNDS):
+        for name, file in entries.items():
+            lab.run(*ofctl, "--bundle", "replace-flows", "ovsbr0", str(file))
+            client.download_rate("client", WEB, 4)  # fills the caches of the datapath
+            rates[name].append(client.download_rate("client", WEB, MEBIBYTES))
+    medians = {name: statistics.median(each) for name, each in rates.items()}
+    print(
+        f"chain throughput, {MEBIBYTES} MiB download, median of {ROUNDS}: "
+        f"{medians['pipeline']:.0f} Mbit/s with the pipeline, {medians['normal']:.0f} Mbit/s with NORMAL switching; "
+        f"ratio {medians['pipeline'] / medians['normal']:.2f} (aim: at least 0.95)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Read from the machine what is ours and what stands where we want something. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, sysctl, wireguard
+from host_agent.drivers.namespaces import Namespaces
+from host_agent.state import NODE, Chain, Daemon, HostState, Link, NamespaceState, Stranger
+
+Links = dict[str, netlink.FoundLink]
+
+
+def read(wanted: HostState, namespaces: Namespaces) -> HostState:
+    """The state of the wanted objects' places, and of every other place that carries a mark of ours."""
+    switch = ovs.read()
+    running = daemon.processes()
+    names = namespaces.names()
+    links = {name: netlink.links(namespaces.netlink(name)) for name in [NODE, *names]}
+    ports = frozenset(port for bridge in switch.bridges for port in bridge.ports)
+    processes = frozenset(process.name for process in running)
+    states = {NODE: NamespaceState(links=_on_node(links[NODE], ports, processes))}
+    strangers = [*_strange_ports(wanted, switch), *_strange_links(wanted, links[NODE], states[NODE])]
+    for name in names:
+        wish = wanted.namespaces.get(name, NamespaceState())
+        state, others = _namespace(name, wish, links[name], namespaces)
+        if name in wanted.namespaces or state != NamespaceState():
+            states[name] = state
+        strangers += others
+    return HostState(
+        switch.bridges,
+        {name: state for name, state in states.items() if name != NODE or state.links},
+        files.read(wanted.files),
+        _daemons(running, states, namespaces),
+        (),
+        frozenset(strangers),
+    )
+
+
+def _on_node(links: Links, ports: frozenset[str], processes: frozenset[str]) -> frozenset[Link]:
+    """Links of ours that are still, or again, where they were born."""
+    return frozenset(
+        link.link()
+        for link in links.values()
+        if link.ours or link.name in ports or wireguard.process_name(link.name) in processes
+    ) - frozenset(link.link() for link in links.values() if link.name == "lo")
+
+
+def _namespace(
+    name: str, wish: NamespaceState, links: Links, namespaces: Namespaces
+) -> tuple[NamespaceState, list[Stranger]]:
+    socket = namespaces.netlink(name)
+    ours, others = netlink.routes(socket, links)
+    created = "lo" in links and links["lo"].ours
+    own_links = frozenset(link.link() for link in links.values() if link.ours and link.name != "lo")
+    state = NamespaceState(
+        created,
+        own_links,
+        netlink.addresses(socket, links),
+        ours,
+        netlink.rules(socket),
+    )
+    if wish == NamespaceState() and (created or state == NamespaceState()):
+        return state, []  # it goes as a whole, or is none of ours
+    devices = [wireguard.read(namespaces, link.name, name) for link in own_links if link.kind == "wireguard"]
+    with namespaces.inside(name):
+        state = replace(
+            state,
+            sysctls=sysctl.read(setting.key for setting in wish.sysctls),
+            sets=ipset.read(),
+            chains=_chains(),
+            wireguard=frozenset(reading.device for reading in devices if reading),
+        )
+    keys = {route.key for route in wish.routes}
+    strangers = [
+        Stranger(f"{name}: {route}", "remove it, or give the container no uplink of its own")
+        for route in others
+        if route.key in keys
+    ]
+    strangers += [
+        Stranger(f"{name}: link {link.name}", f"remove it: ip -n {name} link del {link.name}")
+        for link in wish.links
+        if link.name in links and not links[link.name].ours
+    ]
+    return state, strangers
+
+
+def _chains() -> frozenset[Chain]:
+    return netfilter.read("ipv4") | netfilter.read("ipv6")
+
+
+def _strange_ports(wanted: HostState, switch: ovs.Reading) -> Iterator[Stranger]:
+    for bridge in wanted.bridges:
+        if bridge.name in switch.strangers:
+            yield Stranger(
+                f"bridge {bridge.name}", f"remove it (ovs-vsctl del-br {bridge.name}) or name another as bridge_name"
+            )
+        for port in sorted(bridge.ports & switch.strangers):
+            yield Stranger(f"switch port {port}", f"remove it: ovs-vsctl del-port {port}")
+
+
+def _strange_links(wanted: HostState, links: Links, node: NamespaceState) -> Iterator[Stranger]:
+    """Links on the node that stand in the way of a device that is to be born there."""
+    ours = {link.name for link in node.links}
+    for state in wanted.namespaces.values():
+        for link in state.links:
+            if link.name in links and link.name not in ours:
+                yield Stranger(f"node: link {link.name}", f"remove it: ip link del {link.name} (or wg-quick down)")
+
+
+def _daemons(
+    running: Iterable[daemon.Process], states: dict[str, NamespaceState], namespaces: Namespaces
+) -> frozenset[Daemon]:
+    """Our processes, but those of WireGuard devices that are there: these belong to their devices."""
+    inodes = {namespaces.inode(name): name for name in [*states, NODE]}
+    devices = {wireguard.process_name(link.name) for state in states.values() for link in state.links}
+    return frozenset(
+        Daemon(
+            process.name,
+            process.argv if not process.replaced else (f"{process.argv[0]} (replaced)", *process.argv[1:]),
+            inodes.get(process.namespace_inode, "a namespace that is gone"),
+        )
+        for process in running
+        if process.name not in devices
+    )

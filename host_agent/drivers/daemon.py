@@ -1,0 +1,136 @@
+"""Long-running processes: started detached, found again by what /proc says of them, never by a remembered number."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from host_agent.command import run
+from host_agent.errors import AgentError, CommandFailed, Missing
+from host_agent.facts import XrayProgram
+from host_agent.state import Daemon
+
+MARK = "PRIVACY_ROUTER_DAEMON"  # an environment variable: its value is the daemon's name
+END_TIME = 5.0  # seconds a process has to end before it is killed
+ASK_TIME = 5.0  # seconds a program has to say its version
+LISTEN_TIME = 20.0  # seconds a process has to open its port
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    name: str
+    argv: tuple[str, ...]
+    namespace_inode: int
+    replaced: bool  # its program file is no longer the installed one
+
+
+def processes() -> tuple[Process, ...]:
+    """Our processes, by the mark in their environment. Ended ones and other users' have none."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                environment = (entry / "environ").read_bytes()
+                if MARK.encode() in environment:
+                    found.append(_process(entry, environment))
+    return tuple(sorted((process for process in found if process), key=lambda process: process.pid))
+
+
+def _process(entry: Path, environment: bytes) -> Process | None:
+    variables = dict(item.split(b"=", 1) for item in environment.split(b"\0") if b"=" in item)
+    name = variables.get(MARK.encode())
+    argv = tuple((entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1])
+    if name is None or not argv:
+        return None
+    replaced = os.readlink(entry / "exe").endswith(" (deleted)")
+    return Process(int(entry.name), name.decode(), argv, os.stat(entry / "ns" / "net").st_ino, replaced)
+
+
+def start(daemon: Daemon) -> subprocess.Popen[bytes]:
+    """Start the program in the network namespace the caller is in, in a session of its own. Raises AgentError."""
+    log = Path(daemon.log)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    program = shutil.which(daemon.argv[0])
+    if program is None:
+        raise AgentError(f"{daemon.argv[0]} is not installed")
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        return subprocess.Popen(
+            daemon.argv,
+            executable=program,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), MARK: daemon.name},
+        )
+
+
+def wait_for_port(daemon: Daemon, running: subprocess.Popen[bytes], port: int) -> None:
+    """Until the process listens on the TCP port. Raises AgentError, naming the log, if it does not come to that."""
+    deadline = time.monotonic() + LISTEN_TIME
+    while time.monotonic() < deadline:
+        if running.poll() is not None:
+            raise AgentError(f"{daemon.name} ended at once; its log: {daemon.log}")
+        if port in _listening(running.pid):
+            return
+        time.sleep(0.01)
+    raise AgentError(f"{daemon.name} did not listen on port {port} in {LISTEN_TIME:.0f} s; its log: {daemon.log}")
+
+
+def stop(name: str) -> bool:
+    """End all our processes of this name; whether there was one."""
+    ending = [process.pid for process in processes() if process.name == name]
+    for pid in ending:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + END_TIME
+    while any(process.pid in ending for process in processes()):
+        if time.monotonic() > deadline:
+            for pid in ending:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+    return bool(ending)
+
+
+def xray_program() -> XrayProgram | None:
+    """The installed Xray or, where there is none, v2ray."""
+    xray, v2ray = shutil.which("xray"), shutil.which("v2ray")
+    if xray:
+        return XrayProgram(xray, "xray")
+    if v2ray is None:
+        return None
+    # Version 4 starts a server for "version", which it does not know; version 5 refuses "-version".
+    with suppress(CommandFailed):
+        if run([v2ray, "-version"], timeout=ASK_TIME).startswith("V2Ray 4."):
+            return XrayProgram(v2ray, "v2ray 4")
+    return XrayProgram(v2ray, "v2ray 5")
+
+
+def xray_command(config: Path) -> list[str]:
+    """The argument list that runs Xray with a configuration file. Raises Missing."""
+    program = xray_program()
+    if program is None:
+        raise Missing("xray or v2ray: neither is installed; apt install v2ray")
+    return list(program.argv(str(config)))
+
+
+def _listening(pid: int) -> set[int]:
+    """TCP ports that somebody listens on in the process's network namespace, proc(5)."""
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+                _, local, _, state = line.split()[:4]
+                if state == "0A":
+                    ports.add(int(local.rpartition(":")[2], 16))
+    return ports

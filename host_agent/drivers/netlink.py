@@ -1,0 +1,225 @@
+"""Links, addresses, routes and ip rules of one network namespace, by rtnetlink(7)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
+from typing import Any, Literal
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from host_agent.state import OWNER, PROTOCOL, Address, Link, Route, Rule
+
+UP = 1  # IFF_UP
+LOOK_UP = 1  # FR_ACT_TO_TBL
+FAMILIES = {socket.AF_INET: 4, socket.AF_INET6: 6}
+NAMES: dict[int, Literal["unicast", "local", "unreachable"]] = {1: "unicast", 2: "local", 7: "unreachable"}
+GONE = {errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL}
+
+
+@dataclass(frozen=True)
+class FoundLink:
+    """A link as the kernel describes it, ours or not."""
+
+    index: int
+    name: str
+    ours: bool
+    mtu: int
+    up: bool
+    driver: str  # "tun", "wireguard", "openvswitch", ...
+
+    def link(self) -> Link:
+        # OVS internal ports are taps on the userspace datapath; a WireGuard device has no link layer address.
+        return Link(self.name, "wireguard" if self.driver in ("wireguard", "tun") else "socket", self.mtu, self.up)
+
+
+def links(netlink: Any) -> dict[str, FoundLink]:
+    found = {}
+    for message in netlink.get_links():
+        info = message.get("linkinfo")
+        driver = info.get("kind") if info else None
+        if driver == "tun" and message.get("ifi_type") == 1:  # ARPHRD_ETHER: a tap
+            driver = "tap"
+        name = message.get("ifname")
+        found[name] = FoundLink(
+            message["index"],
+            name,
+            message.get("ifalias") == OWNER,
+            message.get("mtu"),
+            bool(message["flags"] & UP),
+            driver or "",
+        )
+    return found
+
+
+def addresses(netlink: Any, known: dict[str, FoundLink]) -> frozenset[Address]:
+    """All addresses of our links, but the link-local ones that the kernel gives."""
+    names = {link.index: link.name for link in known.values() if link.ours and link.name != "lo"}
+    found = set()
+    for message in netlink.get_addr():
+        name = names.get(message["index"])
+        text = message.get("local") or message.get("address")
+        if name and text and not ip_address(text).is_link_local:
+            found.add(Address(name, ip_interface(f"{text}/{message['prefixlen']}")))
+    return frozenset(found)
+
+
+def routes(netlink: Any, known: dict[str, FoundLink]) -> tuple[frozenset[Route], frozenset[Route]]:
+    """Our routes, and those of others (without the ones the kernel itself makes)."""
+    names = {link.index: link.name for link in known.values()}
+    ours: set[Route] = set()
+    others: set[Route] = set()
+    for message in netlink.get_routes():
+        if message["type"] not in NAMES or message["family"] not in FAMILIES or message["proto"] == 2:
+            continue
+        (ours if message["proto"] == PROTOCOL else others).add(_route(message, names))
+    return frozenset(ours), frozenset(others)
+
+
+def _route(message: Any, names: dict[int, str]) -> Route:
+    anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
+    destination = ip_network(f"{message.get('dst') or anywhere}/{message['dst_len']}")
+    via, kind = message.get("gateway"), NAMES[message["type"]]
+    link = None if kind == "unreachable" else names.get(message.get("oif"))
+    table, metric = message.get("table") or message["table"], message.get("priority") or 0
+    return Route(destination, kind, link, ip_address(via) if via else None, table, metric)
+
+
+def rules(netlink: Any) -> frozenset[Rule]:
+    """Our IPv4 ip rules."""
+    found = set()
+    for message in netlink.get_rules(family=socket.AF_INET):
+        if message.get("protocol") != PROTOCOL or message["action"] != LOOK_UP:
+            continue
+        source = message.get("src")
+        found.add(
+            Rule(
+                message.get("priority") or 0,
+                message.get("table") or message["table"],
+                message.get("iifname"),
+                IPv4Network(f"{source}/{message['src_len']}") if source else None,
+                message.get("fwmark") or 0,
+                message.get("fwmask") or 0 if message.get("fwmark") else 0,
+            )
+        )
+    return frozenset(found)
+
+
+def uplink_address(netlink: Any) -> IPv4Address | None:
+    """The address of the interface with the default route; without one, the first that is not this machine's own."""
+    found: dict[int, IPv4Address] = {}
+    for message in netlink.get_addr(family=socket.AF_INET):
+        address = IPv4Address(message.get("local") or message.get("address"))
+        if not address.is_loopback and not address.is_link_local:
+            found.setdefault(message["index"], address)
+    defaults = [message for message in netlink.get_default_routes(family=socket.AF_INET) if message.get("oif") in found]
+    best = min(defaults, key=lambda message: message.get("priority") or 0, default=None)
+    return found[best.get("oif")] if best else next(iter(found.values()), None)
+
+
+def move(netlink: Any, name: str, namespace_path: str) -> None:
+    """Mark a link as ours and put it into another namespace, where the mark goes with it."""
+    mark(netlink, name)
+    descriptor = os.open(namespace_path, os.O_RDONLY)
+    try:
+        netlink.link("set", index=_index(netlink, name), net_ns_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_link(netlink: Any, link: Link) -> None:
+    """Give the link its MTU and bring it up."""
+    size = {} if link.mtu is None else {"mtu": link.mtu}
+    netlink.link("set", index=_index(netlink, link.name), state="up", **size)
+
+
+def mark(netlink: Any, name: str) -> None:
+    netlink.link("set", index=_index(netlink, name), ifalias=OWNER)
+
+
+def remove_link(netlink: Any, name: str) -> None:
+    with _gone_is_fine():
+        netlink.link("del", ifname=name)
+
+
+def add(netlink: Any, item: Address | Route | Rule) -> None:
+    """Add the object; a route takes the place of an earlier one of ours with the same key."""
+    match item:
+        case Address():
+            quiet = {"flags": 0x02} if item.interface.version == 6 else {}  # IFA_F_NODAD: there is no link layer
+            netlink.addr("add", index=_index(netlink, item.link), **_address(item), **quiet)
+        case Route():
+            netlink.route("add", **_route_words(netlink, item))
+        case Rule():
+            netlink.rule("add", **_rule_words(item))
+
+
+def replace_route(netlink: Any, route: Route) -> None:
+    netlink.route("replace", **_route_words(netlink, route))
+
+
+def remove(netlink: Any, item: Address | Route | Rule) -> None:
+    """Remove the object; one that went away with its link is no error."""
+    with _gone_is_fine():
+        match item:
+            case Address():
+                netlink.addr("del", index=_index(netlink, item.link), **_address(item))
+            case Route():
+                netlink.route("del", **_route_words(netlink, item))
+            case Rule():
+                netlink.rule("del", **_rule_words(item))
+
+
+def _address(item: Address) -> dict[str, Any]:
+    return {"address": str(item.interface.ip), "prefixlen": item.interface.network.prefixlen}
+
+
+def _route_words(netlink: Any, route: Route) -> dict[str, Any]:
+    words: dict[str, Any] = {
+        "dst": str(route.destination),
+        "type": route.kind,
+        "table": route.table,
+        "proto": PROTOCOL,
+        "family": socket.AF_INET if route.destination.version == 4 else socket.AF_INET6,
+    }
+    words |= {"oif": _index(netlink, route.link)} if route.link else {}
+    words |= {"gateway": str(route.via)} if route.via else {}
+    words |= {"priority": route.metric} if route.metric else {}
+    words |= {"scope": 254} if route.kind == "local" else {}  # RT_SCOPE_HOST
+    words |= {"scope": 253} if route.kind == "unicast" and route.via is None else {}  # RT_SCOPE_LINK
+    return words
+
+
+def _rule_words(rule: Rule) -> dict[str, Any]:
+    words: dict[str, Any] = {
+        "family": socket.AF_INET,
+        "priority": rule.priority,
+        "table": rule.table,
+        "action": LOOK_UP,
+        "protocol": PROTOCOL,
+    }
+    words |= {"iifname": rule.incoming} if rule.incoming else {}
+    words |= {"src": str(rule.source.network_address), "src_len": rule.source.prefixlen} if rule.source else {}
+    words |= {"fwmark": rule.mark, "fwmask": rule.mask} if rule.mask else {}
+    return words
+
+
+def _index(netlink: Any, name: str) -> int:
+    found: list[int] = netlink.link_lookup(ifname=name)
+    if not found:
+        raise NetlinkError(errno.ENODEV, f"there is no link {name}")
+    return found[0]
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in GONE:
+            raise

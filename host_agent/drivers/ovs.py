@@ -1,0 +1,144 @@
+"""Open vSwitch by ovs-vsctl: one transaction to change, one run to read. Our rows carry an external id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from host_agent.command import run
+from host_agent.errors import CommandFailed, Missing
+from host_agent.state import OWNER, Bridge
+
+TIMEOUT = 15  # seconds ovs-vswitchd has to carry a transaction out
+MARK = f"external_ids:owner={OWNER}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    bridges: frozenset[Bridge]  # ours, with our ports
+    strangers: frozenset[str]  # names of bridges and ports of others
+
+
+def has_kernel_datapath() -> bool:
+    """Whether the kernel has the openvswitch module; it is loaded if there is one."""
+    if not Path("/sys/module/openvswitch").exists():
+        try:
+            run(["modprobe", "--quiet", "openvswitch"])
+        except CommandFailed:
+            return False
+    return Path("/sys/module/openvswitch").exists()
+
+
+def read() -> Reading:
+    """Raises Missing if Open vSwitch does not run."""
+    columns = {
+        "Bridge": "name,datapath_type,fail_mode,protocols,controller,other_config,external_ids,ports",
+        "Port": "_uuid,name,external_ids",
+        "Controller": "_uuid,target,max_backoff,connection_mode",
+    }
+    command = ["ovs-vsctl", f"--timeout={TIMEOUT}", "--format=json"]
+    for table, names in columns.items():
+        command += ["--", f"--columns={names}", "list", table]
+    try:
+        answer = run(command)
+    except CommandFailed as error:
+        raise Missing(f"Open vSwitch does not answer; start it: systemctl start openvswitch-switch ({error})") from None
+    bridges, ports, controllers = (_rows(line) for line in answer.splitlines())
+    return _reading(bridges, {row["_uuid"]: row for row in ports}, {row["_uuid"]: row for row in controllers})
+
+
+def _reading(bridges: list[Any], ports: dict[str, Any], controllers: dict[str, Any]) -> Reading:
+    ours, strangers = set(), set()
+    for row in bridges:
+        on_bridge = [ports[uuid] for uuid in _many(row["ports"])]
+        marked = {port["name"] for port in on_bridge if _is_ours(port)}
+        strangers |= {port["name"] for port in on_bridge} - marked
+        if not _is_ours(row):
+            strangers.add(row["name"])
+            continue
+        strangers.discard(row["name"])  # the LOCAL port, which comes with the bridge
+        found = [controllers[uuid] for uuid in _many(row["controller"])]
+        ours.add(
+            Bridge(
+                row["name"],
+                "netdev" if row["datapath_type"] == "netdev" else "system",
+                frozenset(marked),
+                " ".join(_many(row["fail_mode"])),
+                tuple(_many(row["protocols"])),
+                " ".join(controller["target"] for controller in found),
+                max((int(n) for controller in found for n in _many(controller["max_backoff"])), default=0),
+                " ".join(mode for controller in found for mode in _many(controller["connection_mode"])),
+                row["other_config"].get("disable-in-band") == "true",
+            )
+        )
+    return Reading(frozenset(ours), frozenset(strangers))
+
+
+def change(bridge: Bridge, new_ports: Iterable[str], new_controller: bool) -> None:
+    """Create or correct the bridge with its ports, in one transaction: it never runs with half of its settings."""
+    name = bridge.name
+    words = ["--may-exist", "add-br", name]
+    words += ["--", "set", "Bridge", name, f"datapath_type={bridge.datapath_type}", f"fail_mode={bridge.fail_mode}"]
+    words += [f"protocols={','.join(bridge.protocols)}", MARK]
+    words += [f"other_config:disable-in-band={'true' if bridge.disable_in_band else 'false'}"]
+    if new_controller:
+        words += ["--", "set-controller", name, bridge.controller]
+        words += ["--", "set", "Controller", name, f"max_backoff={bridge.max_backoff}"]
+        words += [f"connection_mode={bridge.connection_mode}"]
+    for port in sorted(new_ports):
+        words += _add_port(name, port)
+    _transact(words)
+
+
+def replug(bridge: str, port: str) -> None:
+    """Give a port a new device: the old one went away with its namespace."""
+    _transact(["--if-exists", "del-port", bridge, port])
+    _transact(_add_port(bridge, port)[1:])
+
+
+def remove_ports(bridge: str, ports: Iterable[str]) -> None:
+    words: list[str] = []
+    for port in sorted(ports):
+        words += ["--", "--if-exists", "del-port", bridge, port]
+    _transact(words[1:])
+
+
+def remove_bridge(name: str) -> None:
+    _transact(["--if-exists", "del-br", name])
+
+
+def _add_port(bridge: str, port: str) -> list[str]:
+    words = ["--", "add-port", bridge, port, "--", "set", "Interface", port, "type=internal"]
+    return [*words, "--", "set", "Port", port, MARK]
+
+
+def _transact(words: list[str]) -> None:
+    run(["ovs-vsctl", f"--timeout={TIMEOUT}", "--", *words])
+
+
+def _rows(line: str) -> list[dict[str, Any]]:
+    table = json.loads(line)
+    return [dict(zip(table["headings"], map(_plain, row), strict=True)) for row in table["data"]]
+
+
+def _plain(value: Any) -> Any:
+    """RFC 7047 notation to plain values: a set to a list (but one of a single item stands bare), a map to a dict."""
+    match value:
+        case ["uuid", text]:
+            return text
+        case ["set", items]:
+            return [_plain(item) for item in items]
+        case ["map", pairs]:
+            return dict(pairs)
+    return value
+
+
+def _many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_ours(row: dict[str, Any]) -> bool:
+    return bool(row["external_ids"].get("owner") == OWNER)

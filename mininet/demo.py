@@ -1,0 +1,214 @@
+"""``make demo``: build the lab in a sandbox, drive real traffic through the chain, print what was seen.
+
+This process stays on the machine: it starts the sandbox, shows progress, and in the end checks that nothing is
+left. The sandbox's first process is ``inside.py``; it reports over its standard output, a JSON object a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import traces
+from door import open_door
+from line import Line
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sandbox import dying_with_parent, sandboxed
+
+HERE = Path(__file__).resolve().parent
+POLICY = HERE.parent / "policies" / "documents" / "privacy-router.json"
+DIRECTORY = Path("/tmp/privacy-router-lab")
+TOOLS = {
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "ip": "iproute2",
+    "ovs-vswitchd": "openvswitch-switch",
+    "mnexec": "mininet",
+    "iptables": "iptables",
+    "ipset": "ipset",
+    "wg": "wireguard-tools",
+}
+
+
+def main() -> int:
+    options = _options()
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    if os.geteuid() != 0:
+        print("make demo: must be run as root: it makes network namespaces and a private Open vSwitch", file=sys.stderr)
+        return 3
+    if missing:
+        print(f"make demo: missing packages: {' '.join(missing)}; run: make setup", file=sys.stderr)
+        return 3
+    directory: Path = options.directory.resolve()
+    if options.down:
+        return take_down(directory)
+    if running(directory):
+        print(f"make demo: a lab runs already in {directory}; run: make demo-down", file=sys.stderr)
+        return 4
+    shutil.rmtree(directory, ignore_errors=True)
+    return run(options, directory)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--policy", type=Path, default=POLICY, help="the policy document (default: the example)")
+    parser.add_argument("--directory", type=Path, default=DIRECTORY, help="logs, keys and state of the lab")
+    parser.add_argument("--keep", action="store_true", help="leave the lab up and say how to look around")
+    parser.add_argument("--down", action="store_true", help="remove a lab that was kept")
+    parser.add_argument("--json", type=Path, help="also write the lines to this file")
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace, directory: Path) -> int:
+    """Run the whole demo and print its table. Returns the exit code."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    before = traces.snapshot(directory)
+    directory.mkdir(mode=0o700, parents=True)
+    (directory / "before.json").write_text(json.dumps({kind: sorted(lines) for kind, lines in before.items()}))
+    begin = time.monotonic()
+    door = open_door()
+    lab = start(options, directory, door.fileno())
+    lines, error = [], None
+    try:
+        for message in messages(lab):
+            if "progress" in message:
+                console.print(f"{time.monotonic() - begin:5.1f} s  {message['progress']}", highlight=False)
+            elif "line" in message:
+                lines.append(Line(**message["line"]))
+            else:
+                break
+        else:
+            error = lab_error(lab, directory)
+    except KeyboardInterrupt:
+        error = "interrupted"
+    if error or not options.keep:
+        lab.kill()
+        lab.wait()
+    if not error and not options.keep:
+        if all(line.held for line in lines):
+            shutil.rmtree(directory)
+        lines.append(nothing_is_left(before, directory))
+    show(console, lines)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(line) for line in lines], indent=1))
+    held = error is None and all(line.held for line in lines)
+    if error:
+        print(f"\nThe demo broke off: {error}", file=sys.stderr)
+    if not held:
+        print(f"\nNot every line held. Logs: {directory}/logs, {directory}/lab.log", file=sys.stderr)
+    else:
+        console.print(f"\nEvery line held ({time.monotonic() - begin:.0f} s).", highlight=False)
+    if options.keep and not error:
+        how_to_look_around(console, lab.pid, door.getsockname()[1], directory)
+    return 0 if held else 1
+
+
+def start(options: argparse.Namespace, directory: Path, door: int) -> subprocess.Popen[str]:
+    """Start the sandbox. Unless it shall be kept it dies with this process, however that ends."""
+    script = str(HERE / "inside.py")
+    end = "keep" if options.keep else "take-down"
+    command = sandboxed([sys.executable, script, str(directory), str(options.policy.resolve()), str(door), end])
+    lab = subprocess.Popen(
+        command if options.keep else dying_with_parent(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=(directory / "lab.log").open("wb"),
+        text=True,
+        env={**os.environ, traces.MARK: str(directory)},
+        pass_fds=[door],
+        start_new_session=True,
+    )
+    (directory / "pid").write_text(str(lab.pid))
+    return lab
+
+
+def messages(lab: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """What the lab reports: progress, lines, "end"; it may also end without a word."""
+    assert lab.stdout is not None
+    for text in lab.stdout:
+        yield json.loads(text)
+
+
+def nothing_is_left(before: dict[str, set[str]], directory: Path) -> Line:
+    left = traces.left_behind(before, traces.snapshot(directory))
+    return Line(9, "Machine: nothing is left of the lab", not left, traces.in_words(left))
+
+
+def show(console: Console, lines: list[Line]) -> None:
+    table = Table(box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
+    for title, justify in (("", "right"), ("What was seen", "left"), ("Measured", "left"), ("", "left")):
+        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for line in lines:
+        mark = "[green]held[/]" if line.held else "[bold red]FAILED[/]"
+        table.add_row(str(line.number), escape(line.what), escape(line.measured), mark)
+    console.print()
+    console.print(table, highlight=False)
+
+
+def how_to_look_around(console: Console, pid: int, port: int, directory: Path) -> None:
+    inside = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
+    enter = f"nsenter --all --target {inside} --"
+    console.print(
+        f"""
+The lab is still up. Look around:
+  flows          curl http://127.0.0.1:{port}/v1/flows     (also /v1/chain, /stats/switches, /stats/flow/DPID)
+  flow entries   {enter} ovs-ofctl -O OpenFlow13 --names dump-flows ovsbr0
+  the client     {enter} ip netns exec client curl http://198.51.100.80/
+  a container    {enter} ip netns exec ct101 bash     (ct100, ct101, ct200, ct201, warp, vps, warpend, internet)
+  host agent     {enter} {sys.prefix}/bin/privacy-agent status --policy {POLICY} \\
+                   --state-dir {directory}/state --config-dir {directory}/config
+  logs           {directory}/logs
+  take it down   make demo-down""",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def running(directory: Path) -> int | None:
+    """The process id of the sandbox that was started with this directory, if it still runs."""
+    try:
+        pid = int((directory / "pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if str(directory).encode() in command else None
+
+
+def take_down(directory: Path) -> int:
+    """Remove a lab that was kept. Returns the exit code."""
+    pid = running(directory)
+    if pid is None:
+        print("make demo-down: no lab is up")
+        return 0
+    os.kill(pid, signal.SIGKILL)
+    before = {kind: set(lines) for kind, lines in json.loads((directory / "before.json").read_text()).items()}
+    deadline = time.monotonic() + 10
+    while (left := traces.left_behind(before, traces.snapshot(directory))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    shutil.rmtree(directory)
+    print("The lab is down." if not left else "Still there:\n" + "\n".join(left))
+    return 1 if left else 0
+
+
+def lab_error(lab: subprocess.Popen[str], directory: Path) -> str:
+    """Why the lab ended without saying so."""
+    last = (directory / "lab.log").read_text(errors="replace").strip().splitlines()[-12:]
+    return "\n".join([f"the lab ended with exit code {lab.wait()}:", *last])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

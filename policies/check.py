@@ -1,0 +1,36 @@
+"""What the document says as a whole must be possible and free of contradiction. All problems come at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from policies import rules_addresses, rules_flows, rules_ports
+from policies.errors import Problem
+from policies.model import NOWHERE, Place, PrivacyRouter
+from policies.rules import ROOT, Case, Rule
+
+RULES: tuple[Rule, ...] = (*rules_ports.RULES, *rules_addresses.RULES, *rules_flows.RULES)
+
+
+def check(
+    policy: PrivacyRouter,
+    place: Callable[[str], Place] = lambda path: NOWHERE,
+    unread: frozenset[str] = frozenset(),
+) -> tuple[Problem, ...]:
+    """The problems of a policy.
+
+    ``place`` tells where a dotted path stands. ``unread`` are the paths of values that could not be read:
+    a rule that depends on one of them is left out, or it would blame what is right.
+    """
+    case = Case(policy, place)
+    problems = []
+    for rule in RULES:
+        if not any(_touches(path, f"{ROOT}.{needed}") for path in unread for needed in rule.reads):
+            problems += [Problem(place(path), message) for path, message in rule.judge(case)]
+    return tuple(problems)
+
+
+def _touches(unread: str, needed: str) -> bool:
+    """True if one of the two paths is, or lies inside, the other."""
+    short, long = sorted((unread, needed), key=len)
+    return not short or long == short or long.startswith((f"{short}.", f"{short}["))

@@ -1,0 +1,149 @@
+"""What a value may be. A kind takes a value of the document and returns it typed, or raises ``Unfit``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
+
+T = TypeVar("T")
+W = TypeVar("W", bound=str)
+Kind = Callable[[object], T]
+
+_HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_KERNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+_LINUX_NAMES = frozenset(("lo", "all", "default"))  # the last two are directories of /proc/sys/net/ipv4/conf
+_OVS_PORTS = frozenset(("in_port", "table", "normal", "flood", "all", "controller", "local", "any", "none", "unset"))
+
+
+class Unfit(Exception):
+    """The value cannot be used; the text says what was expected."""
+
+
+def described(value: object) -> str:
+    """A value as an error names it: short, one line, plain ASCII."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:56]}..."
+
+
+def _expected(what: str, value: object) -> Unfit:
+    return Unfit(f"expected {what}, got {described(value)}")
+
+
+def boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _expected("true or false", value)
+    return value
+
+
+def integer(low: int, high: int) -> Kind[int]:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _expected(f"a whole number from {low} to {high}", value)
+        return value
+
+    return read
+
+
+port_number = integer(1, 65535)
+container_number = integer(1, 999_999_999)
+
+
+def text(value: object) -> str:
+    """One line of text for people, up to 200 characters. Control characters could forge lines of a log."""
+    if not isinstance(value, str) or not value:
+        raise _expected("text", value)
+    if len(value) > 200 or not value.isprintable():
+        raise _expected("one line of printable text, at most 200 characters", value)
+    return value
+
+
+def identifier(value: object) -> str:
+    """A name that this program uses for itself: functions, containers, mesh networks."""
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        raise _expected("a name of letters, digits and _.- (at most 63, a letter or digit first)", value)
+    return value
+
+
+def kernel_name(value: object) -> str:
+    """A name of an interface, bridge or network namespace. Linux allows an interface 15 bytes (IFNAMSIZ)."""
+    if not isinstance(value, str) or not _KERNEL_NAME.fullmatch(value):
+        raise _expected("an interface name: a letter, then letters, digits and _.-, at most 15 in all", value)
+    if value.lower() in _LINUX_NAMES | _OVS_PORTS:
+        raise Unfit(f"{described(value)} has a meaning of its own in Linux or Open vSwitch: choose another name")
+    return value
+
+
+def host(value: object) -> str:
+    """A host name (RFC 1123) or an IPv4 address that a packet can be sent to."""
+    if not isinstance(value, str) or not value or len(value) > 253:
+        raise _expected("a host name or an IPv4 address", value)
+    labels = value.split(".")
+    if labels[-1].isdigit():
+        try:
+            address = IPv4Address(value)
+        except ValueError:
+            raise _expected("a host name or an IPv4 address", value) from None
+        if address.is_unspecified or address.is_loopback or address.is_multicast or int(address) == 0xFFFFFFFF:
+            raise _expected("the address of one other machine", value)
+    elif not all(_HOST_LABEL.fullmatch(label) for label in labels):
+        raise _expected("a host name or an IPv4 address (the chain carries no IPv6)", value)
+    return value
+
+
+def file_path(value: object) -> str:
+    if not isinstance(value, str) or not value or len(value) > 4095 or not value.isprintable():
+        raise _expected("the path of a file", value)
+    return value
+
+
+def resolver(value: object) -> IPv4Address:
+    """The IPv4 address of a DNS server."""
+    try:
+        return IPv4Address(value if isinstance(value, str) else "")
+    except ValueError:
+        raise _expected("the IPv4 address of a DNS server", value) from None
+
+
+def subnet(value: object) -> IPv4Network:
+    """An IPv4 subnet of hosts, from /8 to /30, as address/length."""
+    expected = "an IPv4 subnet such as 10.99.0.0/24, from /8 to /30"
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", value):
+        raise _expected(expected, value)
+    try:
+        network = IPv4Network(value, strict=False)
+    except ValueError:
+        raise _expected(expected, value) from None
+    if not 8 <= network.prefixlen <= 30:
+        raise _expected(expected, value)
+    if str(network) != value:
+        raise Unfit(f"{described(value)} names an address in a subnet, not the subnet: write {network}")
+    if network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved:
+        raise _expected("a subnet that hosts can have addresses in", value)
+    if network.network_address.packed[0] == 0:
+        raise _expected("a subnet that hosts can have addresses in", value)
+    return network
+
+
+def or_null(kind: Kind[T]) -> Kind[T | None]:
+    return lambda value: None if value is None else kind(value)
+
+
+def one_of(*words: W) -> Kind[W]:
+    """One of a few words."""
+
+    def read(value: object) -> W:
+        for word in words:
+            if value == word:
+                return word
+        raise _expected(" or ".join(map(described, words)), value)
+
+    return read

@@ -1,0 +1,180 @@
+"""Match fields of every accepted form -> one normal form: sorted (ovs-fields(7) name, canonical text).
+
+Accepted are a map of fields, ovs-ofctl text, and the map of the document's example whose keys are protocol
+words and whose values are ovs-ofctl text: ``{"ip": "nw_dst=100.104.70.10"}``. What ovs-ofctl would quietly
+ignore (``nw_dst`` without ``ip`` matches all packets there) is either made true by adding the protocol word
+that it needs, or refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from policies.kinds import Unfit, described
+from policies.match_fields import ALIASES, ANY, IMPLIED, KNOWN, VALUES, WORDS
+
+Match = tuple[tuple[str, str], ...]
+
+_IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806
+_ETHERNET = {_IPV4: "IPv4", _IPV6: "IPv6", _ARP: "ARP"}
+_PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6"}
+_IN_ARP = {"nw_src": "arp_spa", "nw_dst": "arp_tpa", "nw_proto": "arp_op"}  # as ovs-ofctl reads them after "arp"
+_NOT_A_MATCH = frozenset(("priority", "table", "cookie", "actions", "action", "idle_timeout", "hard_timeout"))
+
+
+class MatchError(ValueError):
+    """The match cannot be used. ``problems``: (key of the map or "", message)."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{key}: {message}" if key else message for key, message in problems))
+
+
+@dataclass
+class _Reading:
+    """``fields``: canonical name -> text; ``said_by``: canonical name -> (key of the map, name as it was given)."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    said_by: dict[str, tuple[str, str]] = field(default_factory=dict)
+    claims: list[tuple[str, str]] = field(default_factory=list)  # (key of the map, name as it was given)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+def normalise(given: Mapping[str, object] | str) -> Match:
+    """The normal form of a match. Raises MatchError with everything that is wrong with it."""
+    reading = _Reading()
+    if isinstance(given, str):
+        _read_text(reading, "", given)
+    else:
+        for key, value in given.items():
+            _read_entry(reading, key, value)
+    if reading.problems:
+        raise MatchError(reading.problems)
+    return _with_prerequisites(reading)
+
+
+def _read_entry(reading: _Reading, key: str, value: object) -> None:
+    """One key of a map. A protocol word may carry more text: the legacy form."""
+    if key in WORDS and (value is None or value is True or value == ""):
+        _read_field(reading, key, key, None)
+    elif key in WORDS and isinstance(value, str) and "=" in value:
+        _read_field(reading, key, key, None)
+        _read_text(reading, key, value)
+    elif key in WORDS:
+        message = f'is a protocol: its value may be "", or fields such as "nw_dst=192.0.2.1", not {described(value)}'
+        reading.problems.append((key, message))
+    elif isinstance(value, bool) or not isinstance(value, (str, int)):
+        reading.problems.append((key, f"expected text or a whole number, got {described(value)}"))
+    else:
+        _read_field(reading, key, key, str(value))
+
+
+def _read_text(reading: _Reading, key: str, text: str) -> None:
+    """ovs-ofctl text: words and name=value, with commas or blanks between them."""
+    for part in re.split(r"[,\s]+", text.strip(", \t")) if text.strip(", \t") else ():
+        name, equals, value = part.partition("=")
+        _read_field(reading, key, name, value if equals else None)
+
+
+def _read_field(reading: _Reading, key: str, given: str, value: str | None) -> None:
+    """``key`` is where it stands in the map, for the error; ``given`` the name as written."""
+    name = ALIASES.get(given, given)
+    problem = None
+    text = ""
+    if given in _NOT_A_MATCH:
+        problem = f"{given} is no match field: it has a key of its own, or is not the document's to set"
+    elif given not in KNOWN:
+        near = get_close_matches(given[:60], sorted(KNOWN), 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(KNOWN))}"
+        problem = f"unknown match field {described(given)}; {hint}"
+    elif (value is None) != (name in WORDS):
+        problem = f"{given} needs a value: {given}=..." if value is None else f"{given} is a protocol and has no value"
+    elif name in reading.fields:
+        problem = f"{given} is given twice" if given == name else f"{given} is another name of {name}, given before"
+    elif value is not None:
+        try:
+            text = VALUES[name](value)
+        except Unfit as unfit:
+            problem = f"{given}: {unfit}" if given != key else str(unfit)
+    if problem:
+        reading.problems.append((key, problem))
+        return
+    reading.fields[name] = text
+    reading.said_by[name] = (key, given)
+    reading.claims.append((key, given))
+
+
+def _with_prerequisites(reading: _Reading) -> Match:
+    """Find the Ethernet type and IP protocol that all fields agree on, and say them with one protocol word."""
+    fields = dict(reading.fields)
+    ethernet = _ethernet_type(reading)
+    if ethernet == _ARP:
+        for name, arp_name in _IN_ARP.items():
+            if name in fields and arp_name in fields:
+                raise MatchError([(reading.said_by[name][0], f"{name} is another name of {arp_name} in an ARP match")])
+        fields = {_IN_ARP.get(name, name): text for name, text in fields.items()}
+    protocol = None if ethernet == _ARP else _ip_protocol(reading, ethernet)
+    if ethernet is None and any(IMPLIED.get(name, (None, None))[1] == protocol for _, name in reading.claims):
+        ethernet = _IPV4 if protocol is not None else None  # tcp_dst and the like: IPv4 unless IPv6 is said
+    for name in ("nw_proto", "nw_tos"):
+        if name in fields and ethernet not in (_IPV4, _IPV6):
+            raise MatchError([(reading.said_by[name][0], f"{name} needs ip or ipv6 beside it")])
+    for name in ("tp_src", "tp_dst"):
+        if name in fields and protocol not in (6, 17):
+            raise MatchError([(reading.said_by[name][0], f"{name} needs tcp or udp beside it (tcp6, udp6 for IPv6)")])
+    for name in ("icmp_type", "icmp_code"):
+        if name in fields and protocol not in (1, 58):
+            raise MatchError([(reading.said_by[name][0], f"{name} needs icmp or icmp6 beside it")])
+    return _spelled(fields, ethernet, protocol)
+
+
+def _spelled(fields: dict[str, str], ethernet: int | None, protocol: int | None) -> Match:
+    """The fields with the one most telling protocol word in place of dl_type and nw_proto."""
+    kept = {name: text for name, text in fields.items() if text != ANY and name not in WORDS}
+    names = {meaning: word for word, meaning in WORDS.items()}
+    if ethernet is not None and (ethernet, None) in names:
+        kept.pop("dl_type", None)
+        word = names.get((ethernet, protocol))
+        if word is None:
+            word = names[ethernet, None]
+        else:
+            kept.pop("nw_proto", None)
+        kept[word] = ""
+    return tuple(sorted(kept.items()))
+
+
+def _ethernet_type(reading: _Reading) -> int | None:
+    claims = [(IMPLIED[name][0], key, name) for key, name in reading.claims if name in IMPLIED]
+    if "dl_type" in reading.fields:
+        claims.append((int(reading.fields["dl_type"], 16), *reading.said_by["dl_type"]))
+    # nw_src and nw_dst mean IPv4, or ARP's addresses where something else says ARP.
+    if not any(value == _ARP for value, _, _ in claims):
+        claims += [(_IPV4, key, name) for key, name in reading.claims if name in ("nw_src", "nw_dst")]
+    return _agreed(claims, _ETHERNET)
+
+
+def _ip_protocol(reading: _Reading, ethernet: int | None) -> int | None:
+    claims = [(IMPLIED[name][1], key, name) for key, name in reading.claims if name in IMPLIED]
+    if "nw_proto" in reading.fields:
+        claims.append((int(reading.fields["nw_proto"]), *reading.said_by["nw_proto"]))
+    protocol = _agreed(claims, _PROTOCOLS)
+    wrong = {_IPV4: 58, _IPV6: 1}.get(ethernet or 0)
+    if protocol is not None and protocol == wrong:
+        key, name = next((key, name) for value, key, name in claims if value == protocol)
+        raise MatchError(
+            [(key, f"{name} means {_PROTOCOLS[protocol]}, which {_ETHERNET[ethernet or 0]} does not carry")]
+        )
+    return protocol
+
+
+def _agreed(claims: list[tuple[int | None, str, str]], titles: dict[int, str]) -> int | None:
+    """The one value that all claims make. Raises MatchError naming two that differ."""
+    said = [claim for claim in claims if claim[0] is not None]
+    for value, key, name in said[1:]:
+        if value != said[0][0]:
+            first, other = (titles.get(number or 0, str(number)) for number in (said[0][0], value))
+            raise MatchError([(key, f"{name} means {other}, but {said[0][2]} means {first}: no packet is both")])
+    return said[0][0] if said else None

@@ -1,0 +1,136 @@
+"""Read the keys of a mapping into typed values, and note everything that is wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from policies.document import Document, Node, child_path
+from policies.errors import Problem
+from policies.kinds import Kind, Unfit, described, or_null
+from policies.model import Place
+
+T = TypeVar("T")
+
+_NOT_KEYS = ("place", "source")  # fields that the document does not give
+
+
+@dataclass
+class Findings:
+    """What reading a document has brought to light.
+
+    ``unread`` holds the paths of the values that were given but could not be used: what depends on
+    them cannot be judged.
+    """
+
+    document: Document
+    problems: list[Problem] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+
+    def report(self, line: int, path: str, message: str) -> None:
+        self.problems.append(Problem(Place(self.document.file, line, path), message))
+
+    def lose(self, line: int, path: str, message: str) -> None:
+        """Report a value that could not be read."""
+        self.report(line, path, message)
+        self.unread.add(path)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown word: the nearest known one, or all of them."""
+    known = sorted(known)
+    near = get_close_matches(word[:60], known, 1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+
+
+class Section:
+    """One mapping of the document. ``record`` is the dataclass it becomes, whose fields are the keys it may have."""
+
+    def __init__(self, findings: Findings, node: Node, path: str, record: type[Any]) -> None:
+        self._findings = findings
+        self._line = node.key_line
+        self._children: dict[str, Node] = {}
+        self._is_mapping = isinstance(node.value, dict)
+        self.path = path
+        self.place = Place(findings.document.file, node.line, path)
+        if not isinstance(node.value, dict):
+            findings.lose(node.line, path, f"expected a mapping, got {described(node.value)}")
+            return
+        known = {entry.name for entry in fields(record)} - set(_NOT_KEYS)
+        for key, child in node.value.items():
+            if key in known:
+                self._children[key] = child
+            else:
+                message = f"unknown key; {did_you_mean(key, known)}"
+                findings.report(child.key_line, child_path(path, key), message)
+
+    def has(self, key: str) -> bool:
+        return key in self._children
+
+    def read(self, key: str, kind: Kind[T], default: T) -> T:
+        """The value of a key, or its default when it is left out."""
+        node = self._children.get(key)
+        if node is None:
+            return default
+        try:
+            return kind(node.value)
+        except Unfit as unfit:
+            self._findings.lose(node.line, child_path(self.path, key), str(unfit))
+            return default
+
+    def require(self, key: str, kind: Kind[T]) -> T | None:
+        """The value of a key that must be there; None, and a problem noted, when it is not."""
+        return self.read(key, or_null(kind), None) if self.needs(key) else None
+
+    def needs(self, key: str) -> bool:
+        """True if the key is there; a problem is noted if not."""
+        if self._is_mapping and key not in self._children:
+            self._findings.lose(self._line, child_path(self.path, key), "missing: this key must be given")
+        return key in self._children
+
+    def get(self, key: str) -> Node:
+        """The node under a key that is there. Raises KeyError."""
+        return self._children[key]
+
+    def section(self, key: str, record: type[Any]) -> Section:
+        """The mapping under a key; an empty one when it is left out."""
+        node = self._children.get(key, Node({}, self._line, self._line))
+        return Section(self._findings, node, child_path(self.path, key), record)
+
+    def sections(self, key: str, record: type[Any]) -> Iterator[Section]:
+        """The mappings in the list under a key."""
+        for index, node in enumerate(self._list(key)):
+            yield Section(self._findings, node, f"{self.path}.{key}[{index}]", record)
+
+    def values(self, key: str, kind: Kind[T], default: tuple[T, ...]) -> tuple[T, ...]:
+        """The values of the list under a key. A list that is given must not be empty."""
+        if key not in self._children:
+            return default
+        result: list[T] = []
+        nodes = self._list(key)
+        for index, node in enumerate(nodes):
+            try:
+                result.append(kind(node.value))
+            except Unfit as unfit:
+                self._findings.lose(node.line, f"{self.path}.{key}[{index}]", str(unfit))
+        if not nodes and isinstance(self._children[key].value, tuple):
+            self.lose(key, "expected at least one entry in this list")
+        return tuple(result)
+
+    def lose(self, key: str, message: str, inner: str = "") -> None:
+        """Note that the value of a key cannot be used, or that of the key ``inner`` in the mapping under it."""
+        node, path = self._children[key], child_path(self.path, key)
+        if inner and isinstance(node.value, dict):
+            node, path = node.value[inner], child_path(path, inner)
+        self._findings.lose(node.line, path, message)
+
+    def _list(self, key: str) -> tuple[Node, ...]:
+        node = self._children.get(key)
+        if node is None:
+            return ()
+        if not isinstance(node.value, tuple):
+            self.lose(key, f"expected a list, got {described(node.value)}")
+            return ()
+        return node.value

@@ -1,0 +1,82 @@
+"""Rules about subnets, addresses and the VPS."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+
+from policies.model import PrivacyRouter
+from policies.rules import ROOT, Case, Found, Rule, hops
+
+_SUBNETS = ("chain.subnet", "chain.client_subnet", "netmaker.subnet")
+
+
+def _subnets(policy: PrivacyRouter) -> tuple[tuple[str, IPv4Network], ...]:
+    values = (policy.chain.subnet, policy.chain.client_subnet, policy.netmaker.subnet)
+    return tuple(zip(_SUBNETS, values, strict=True))
+
+
+def subnets_apart(case: Case) -> Found:
+    for (name, subnet), (other, second) in combinations(_subnets(case.policy), 2):
+        if subnet.overlaps(second):
+            where = case.line(f"{ROOT}.{name}")
+            yield f"{ROOT}.{other}", f"{second} overlaps {name}, which is {subnet} ({where}): choose another subnet"
+
+
+def containers_fit_the_chain(case: Case) -> Found:
+    """In the chain's subnet the host part of a container's address is its id; .1 is the WARP hop."""
+    subnet = case.policy.chain.subnet
+    hop_ports = {hop.port for hop in hops(case.policy)}
+    placed = [(hop.container_id, hop.container_path) for hop in hops(case.policy) if hop.container_id is not None]
+    for socket in case.policy.socket_networking.privacy_sockets:
+        if socket.name not in hop_ports:
+            placed.append((socket.container_id, f"{socket.place.path}.container_id"))
+    for number, path in placed:
+        if not 1 < number < subnet.num_addresses - 1:
+            message = f"container {number} has no address in chain.subnet {subnet}, where the host part"
+            yield path, f"{message} is the container id (2 to {subnet.num_addresses - 2})"
+
+
+def vps_is_known(case: Case) -> Found:
+    if case.policy.xray.enabled and not case.policy.xray.vps_address:
+        yield f"{ROOT}.xray.vps_address", "missing: Xray needs the name or IPv4 address of its server"
+
+
+def vps_agrees(case: Case) -> Found:
+    """The VPS is named twice; both must say the same."""
+    xray, vps = case.policy.xray, case.policy.vps
+    if xray.vps_address.lower() != vps.xray_server.lower():
+        where = case.line(f"{ROOT}.xray.vps_address")
+        message = f'"{vps.xray_server}" is not what xray.vps_address says: "{xray.vps_address}" ({where})'
+        yield f"{ROOT}.vps.xray_server", message
+    if xray.vps_port != vps.xray_port:
+        where = case.line(f"{ROOT}.xray.vps_port")
+        yield f"{ROOT}.vps.xray_port", f"{vps.xray_port} is not what xray.vps_port says: {xray.vps_port} ({where})"
+
+
+def vps_is_elsewhere(case: Case) -> Found:
+    try:
+        address = IPv4Address(case.policy.xray.vps_address)
+    except ValueError:  # a name, or none
+        return
+    for name, subnet in _subnets(case.policy):
+        if address in subnet:
+            message = f"{address} lies in {name} ({subnet}): the server is a machine elsewhere"
+            yield f"{ROOT}.xray.vps_address", message
+
+
+def xray_listens_apart(case: Case) -> Found:
+    xray = case.policy.xray
+    if xray.enabled and xray.socks_port == xray.tproxy_port:
+        where = case.line(f"{ROOT}.xray.socks_port")
+        yield f"{ROOT}.xray.tproxy_port", f"{xray.tproxy_port} is socks_port as well ({where}): choose another port"
+
+
+RULES = (
+    Rule(subnets_apart, _SUBNETS),
+    Rule(containers_fit_the_chain, ("chain.subnet", "wireguard.enabled", "xray.enabled")),
+    Rule(vps_is_known, ("xray.vps_address", "vps.xray_server", "xray.enabled")),
+    Rule(vps_agrees, ("xray.vps_address", "vps.xray_server", "xray.vps_port", "vps.xray_port")),
+    Rule(vps_is_elsewhere, ("xray.vps_address", "vps.xray_server", *_SUBNETS)),
+    Rule(xray_listens_apart, ("xray.socks_port", "xray.tproxy_port")),
+)

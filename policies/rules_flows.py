@@ -1,0 +1,141 @@
+"""Rules about privacy flows and function routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+
+from policies.actions import output_port
+from policies.model import FunctionRoute, PrivacyFlow
+from policies.rules import Case, Found, Rule, hops, mesh_ports, privacy_ports
+
+_SOCKETS = ("socket_networking.privacy_sockets", "socket_networking.mesh_sockets")
+_PORTS = (*_SOCKETS, "wireguard.socket_port", "warp.interface", "xray.socket_port", "netmaker")
+
+
+def privacy_flow_ports(case: Case) -> Found:
+    for flow in case.policy.openflow.privacy_flows:
+        path, in_port = f"{flow.place.path}.match_fields.in_port", dict(flow.match_fields).get("in_port")
+        if in_port is not None:
+            problem = _not_privacy(case, in_port) or _not_enabled(case, in_port)
+            if problem:
+                yield path, problem
+        for index, action in enumerate(flow.actions):
+            port = output_port(action)
+            problem = _not_privacy(case, port) if port is not None else ""
+            if port is not None and port == in_port:
+                problem = f'"{port}" is the port that the packet came in by: Open vSwitch would drop it'
+            if problem:
+                yield f"{flow.place.path}.actions[{index}]", problem
+
+
+def _not_privacy(case: Case, port: str) -> str:
+    """Why a privacy flow cannot name this port; "" if it can."""
+    known = privacy_ports(case.policy)
+    if port in known:
+        return ""
+    if port in mesh_ports(case.policy):
+        return f'"{port}" is a mesh port: nothing crosses between the privacy network and the mesh'
+    return f'"{port}" is no port of this document; privacy ports are {", ".join(sorted(known))}'
+
+
+def _not_enabled(case: Case, port: str) -> str:
+    enabled = [hop.port for hop in hops(case.policy)]
+    if port in enabled or not case.policy.openflow.enabled:
+        return ""
+    return f'no enabled hop sends by "{port}"; those that do are {", ".join(enabled) or "none"}: remove this flow'
+
+
+def function_route_ports(case: Case) -> Found:
+    sockets = {socket.name for socket in case.policy.socket_networking.mesh_sockets}
+    for route in case.policy.openflow.function_routing:
+        if route.target_socket not in sockets:
+            yield f"{route.place.path}.target_socket", _not_mesh_socket(case, route.target_socket, sockets)
+        path, in_port = f"{route.place.path}.match_fields.in_port", dict(route.match_fields).get("in_port")
+        if in_port is None:
+            continue
+        if in_port == route.target_socket:
+            yield path, f'"{in_port}" is the target socket as well: Open vSwitch would drop the packet'
+        elif in_port in privacy_ports(case.policy):
+            yield path, f'"{in_port}" is a privacy port: nothing crosses between the privacy network and the mesh'
+        elif in_port not in mesh_ports(case.policy):
+            known = ", ".join(sorted(mesh_ports(case.policy)))
+            yield path, f'"{in_port}" is no port of this document; mesh ports are {known or "none"}'
+
+
+def _not_mesh_socket(case: Case, name: str, sockets: set[str]) -> str:
+    if name in privacy_ports(case.policy):
+        return f'"{name}" is a privacy port: nothing crosses between the privacy network and the mesh'
+    return f'"{name}" is no mesh socket; socket_networking.mesh_sockets has {", ".join(sorted(sockets)) or "none"}'
+
+
+def privacy_flows_once(case: Case) -> Found:
+    """Of two entries with one match and priority the later would silently replace the earlier."""
+    yield from _once(case.policy.openflow.privacy_flows, "privacy flow")
+
+
+def function_routes_once(case: Case) -> Found:
+    yield from _once(case.policy.openflow.function_routing, "function route")
+
+
+def _once(entries: Iterable[PrivacyFlow | FunctionRoute], what: str) -> Found:
+    first: dict[object, PrivacyFlow | FunctionRoute] = {}
+    for entry in entries:
+        other = first.setdefault((entry.priority, entry.match_fields), entry)
+        if other is entry:
+            continue
+        named, then = _title(entry), _does(entry)
+        before = f"{_title(other)} (line {other.place.line})"
+        if then == _does(other) and _name(entry) == _name(other):
+            yield entry.place.path, f"{what} {named} is given twice, first in line {other.place.line}: remove one"
+        elif then == _does(other):
+            yield entry.place.path, f"{what} {named} has the match and priority of {before}: remove one"
+        else:
+            message = (
+                f"{what} {named} has the match and priority of {before}, but does {then} instead of {_does(other)}"
+            )
+            yield entry.place.path, f"{message}: give one another match or priority"
+
+
+def _name(entry: PrivacyFlow | FunctionRoute) -> str:
+    return entry.function if isinstance(entry, FunctionRoute) else ""
+
+
+def _title(entry: PrivacyFlow | FunctionRoute) -> str:
+    name = entry.function if isinstance(entry, FunctionRoute) else entry.description
+    return f'"{name}"' if name else f"in line {entry.place.line}"
+
+
+def _does(entry: PrivacyFlow | FunctionRoute) -> str:
+    return f"output:{entry.target_socket}" if isinstance(entry, FunctionRoute) else ",".join(entry.actions)
+
+
+def function_addresses(case: Case) -> Found:
+    """Mesh containers have addresses of the mesh, and an address is that of one socket."""
+    mesh = case.policy.netmaker.subnet
+    owners: dict[IPv4Network, FunctionRoute] = {}
+    for route in case.policy.openflow.function_routing:
+        path, fields = f"{route.place.path}.match_fields", dict(route.match_fields)
+        if not fields:
+            yield path, "matches every packet of the mesh: name the function's address (nw_dst)"
+        if "nw_dst" not in fields:
+            continue
+        target = IPv4Network(fields["nw_dst"])
+        if not target.subnet_of(mesh):
+            yield path, f"{fields['nw_dst']} is outside the mesh subnet {mesh} (netmaker.subnet)"
+        elif target.prefixlen == 32 and target.network_address in (mesh.network_address, mesh.broadcast_address):
+            yield path, f"{fields['nw_dst']} is the network or broadcast address of the mesh subnet {mesh}"
+        owner = owners.setdefault(target, route)
+        same_entry = (owner.priority, owner.match_fields) == (route.priority, route.match_fields)
+        if target.prefixlen == 32 and owner.target_socket != route.target_socket and not same_entry:
+            message = f'{fields["nw_dst"]} is the address of "{owner.target_socket}" already'
+            yield path, f"{message} (line {owner.place.line}): an address belongs to one socket"
+
+
+RULES = (
+    Rule(privacy_flow_ports, (*_PORTS, "openflow.enabled")),
+    Rule(function_route_ports, _PORTS),
+    Rule(privacy_flows_once, ()),
+    Rule(function_routes_once, ()),
+    Rule(function_addresses, ("netmaker.subnet",)),
+)

@@ -1,0 +1,171 @@
+"""Rules about containers, sockets and hops: who has which number and which port."""
+
+from __future__ import annotations
+
+from policies.model import NetworkType
+from policies.rules import ROOT, Case, Found, Rule, hops, sockets
+from topology.plan import container_namespace
+
+_RANGES: dict[NetworkType, tuple[str, range]] = {
+    "privacy": ("100 to 199", range(100, 200)),
+    "mesh": ("200 and above", range(200, 1_000_000_000)),
+}
+_SOCKETS = ("socket_networking.privacy_sockets", "socket_networking.mesh_sockets")
+_ENABLED = ("wireguard.enabled", "warp.enabled", "xray.enabled")
+_HOP_PORTS = ("wireguard.socket_port", "warp.interface", "xray.socket_port")
+_CONTAINER_IDS = ("wireguard.container_id", "xray.container_id")
+
+
+def container_ranges(case: Case) -> Found:
+    """100-199 are privacy containers, 200 and above are mesh containers."""
+    placed: list[tuple[int, NetworkType, str]] = [
+        (hop.container_id, "privacy", hop.container_path) for hop in hops(case.policy) if hop.container_id is not None
+    ]
+    placed += [
+        (socket.container_id, socket.port_type, f"{socket.place.path}.container_id") for socket in sockets(case.policy)
+    ]
+    placed += [
+        (container.id, container.network_type, f"{container.place.path}.id") for container in case.policy.containers
+    ]
+    for number, network, path in placed:
+        allowed, numbers = _RANGES[network]
+        if number not in numbers:
+            yield path, f"container {number} cannot be in the {network} network: its containers are {allowed}"
+
+
+def container_ids_once(case: Case) -> Found:
+    """Within each list, and between the two container hops."""
+    policy = case.policy
+    networking = policy.socket_networking
+    lists = [
+        [(socket.container_id, f"{socket.place.path}.container_id") for socket in networking.privacy_sockets],
+        [(socket.container_id, f"{socket.place.path}.container_id") for socket in networking.mesh_sockets],
+        [(container.id, f"{container.place.path}.id") for container in policy.containers],
+        [(hop.container_id, hop.container_path) for hop in hops(policy) if hop.container_id is not None],
+    ]
+    for entries in lists:
+        first: dict[int, str] = {}
+        for number, path in entries:
+            if number in first:
+                yield path, f"container {number} is used twice, first in {case.line(first[number])}: each has one role"
+            first.setdefault(number, path)
+
+
+def names_once(case: Case) -> Found:
+    """Every interface begins its life in the node's namespace, where a name exists once."""
+    policy = case.policy
+    hop_ports = {hop.port for hop in hops(policy) if hop.container_id is not None}
+    claims = [("the bridge", policy.bridge_name, f"{ROOT}.bridge_name")]
+    claims += [(f"the port of the {hop.title}", hop.port, hop.port_path) for hop in hops(policy)]
+    claims += [
+        ("a socket", entry.name, f"{entry.place.path}.name") for entry in sockets(policy) if entry.name not in hop_ports
+    ]
+    if policy.wireguard.enabled:
+        claims.append(("the gateway's WireGuard device", policy.wireguard.device, f"{ROOT}.wireguard.device"))
+    if policy.warp.enabled:
+        claims.append(("the WARP device", policy.warp.device, f"{ROOT}.warp.device"))
+    if policy.netmaker.enabled:
+        claims.append(("the mesh port", policy.netmaker.interface, f"{ROOT}.netmaker.interface"))
+        if policy.netmaker.device != policy.netmaker.interface:  # the same: an Ethernet device that is the port
+            claims.append(("the mesh device", policy.netmaker.device, f"{ROOT}.netmaker.device"))
+    yield from _once(case, claims)
+    listed = [
+        ("a socket", entry.name, f"{entry.place.path}.name") for entry in sockets(policy) if entry.name in hop_ports
+    ]
+    yield from _once(case, listed)
+    names = [("a container", container.name, f"{container.place.path}.name") for container in policy.containers]
+    yield from _once(case, names)
+
+
+def _once(case: Case, claims: list[tuple[str, str, str]]) -> Found:
+    """``claims``: (what, its name, path of the name)."""
+    first: dict[str, tuple[str, str]] = {}
+    for what, name, path in claims:
+        if name in first:
+            other, other_path = first[name]
+            yield path, f'"{name}" is the name of {what} and of {other} ({case.line(other_path)}): rename one'
+        first.setdefault(name, (what, path))
+
+
+def warp_namespace_free(case: Case) -> Found:
+    policy = case.policy
+    numbers = {hop.container_id for hop in hops(policy)} | {socket.container_id for socket in sockets(policy)}
+    for number in sorted(number for number in numbers if number is not None):
+        if policy.warp.enabled and policy.warp.namespace == container_namespace(number):
+            yield f"{ROOT}.warp.namespace", f'"{policy.warp.namespace}" is the namespace of container {number}'
+
+
+def hops_have_their_sockets(case: Case) -> Found:
+    """The gateway and Xray are plugged in by a privacy socket of their own container, where sockets are listed."""
+    listed = {socket.name: socket for socket in case.policy.socket_networking.privacy_sockets}
+    for hop in hops(case.policy):
+        if hop.container_id is None or not listed:
+            continue
+        socket = listed.get(hop.port)
+        if socket is None:
+            names = ", ".join(listed)
+            yield hop.port_path, f'"{hop.port}" is no privacy socket; socket_networking.privacy_sockets has {names}'
+        elif socket.container_id != hop.container_id:
+            where = case.line(f"{socket.place.path}.container_id")
+            message = f'socket "{hop.port}" belongs to container {socket.container_id} ({where})'
+            yield hop.port_path, f"{message}, but the {hop.title} is container {hop.container_id}"
+
+
+def containers_have_their_sockets(case: Case) -> Found:
+    policy = case.policy
+    known: dict[str, tuple[int | None, NetworkType]] = {hop.port: (hop.container_id, "privacy") for hop in hops(policy)}
+    known |= {socket.name: (socket.container_id, socket.port_type) for socket in sockets(policy)}
+    for container in policy.containers:
+        path = f"{container.place.path}.socket_port"
+        if container.socket_port not in known:
+            yield path, f'"{container.socket_port}" is no socket; socket_networking lists {", ".join(known) or "none"}'
+            continue
+        number, network = known[container.socket_port]
+        if number != container.id:
+            owner = f"container {number}" if number is not None else "the WARP hop"
+            yield path, f'socket "{container.socket_port}" belongs to {owner}, not to container {container.id}'
+        if network != container.network_type:
+            message = f'socket "{container.socket_port}" is a {network} socket, but the container is in the'
+            yield f"{container.place.path}.network_type", f"{message} {container.network_type} network"
+
+
+def chain_is_possible(case: Case) -> Found:
+    """A hop that is not enabled leaves the chain. What remains must have an entrance and a way out."""
+    policy = case.policy
+    if not policy.wireguard.enabled and (policy.warp.enabled or policy.xray.enabled):
+        yield (
+            f"{ROOT}.wireguard.enabled",
+            "without its gateway the chain has no entrance: enable it, or disable warp and xray too",
+        )
+    if policy.xray.enabled and not policy.warp.enabled:
+        yield (
+            f"{ROOT}.warp.enabled",
+            "Xray needs an uplink; without the WARP hop it has none: enable warp, or disable xray",
+        )
+    if policy.wireguard.enabled and not policy.warp.enabled and not policy.xray.enabled:
+        yield (
+            f"{ROOT}.wireguard.enabled",
+            "the gateway alone leads nowhere: enable warp, or disable the gateway too",
+        )
+
+
+def sockets_are_on(case: Case) -> Found:
+    """Hops and function routes are reached by sockets only."""
+    policy = case.policy
+    needed_by = [f"the {hop.title}" for hop in hops(policy)]
+    if policy.openflow.enabled and policy.openflow.function_routing:
+        needed_by.append("function routing")
+    if not policy.socket_networking.enabled and needed_by:
+        yield f"{ROOT}.socket_networking.enabled", f"sockets are off, but needed by {', '.join(needed_by)}"
+
+
+RULES = (
+    Rule(container_ranges, ()),
+    Rule(container_ids_once, _CONTAINER_IDS),
+    Rule(names_once, (*_HOP_PORTS, "bridge_name", "wireguard.device", "warp.device", "netmaker")),
+    Rule(warp_namespace_free, ("warp.namespace", *_CONTAINER_IDS)),
+    Rule(hops_have_their_sockets, (*_ENABLED, *_HOP_PORTS, *_CONTAINER_IDS, *_SOCKETS)),
+    Rule(containers_have_their_sockets, (*_HOP_PORTS, *_CONTAINER_IDS, *_SOCKETS)),
+    Rule(chain_is_possible, _ENABLED),
+    Rule(sockets_are_on, ("openflow.enabled", *_ENABLED)),
+)

@@ -1,0 +1,151 @@
+"""Text of a document -> events (a mapping or list opens, closes, a scalar), each with its line.
+
+JSON is checked by the ``json`` module and then walked token by token, because that module does not say
+where a value stood. YAML comes from libyaml's parser, one event after the other: its tree builder
+recurses and brings the interpreter down on deep nesting. Plain YAML scalars mean what YAML 1.2 (core
+schema) says, so that ``on`` is text, ``012`` is no octal number and ``00:11:22:33:44:55`` no sexagesimal one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import yaml
+
+Scalar = str | int | float | bool | None
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"|[{}\[\]]|[^\s"{}\[\],:]+')
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_YAML_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_LONGEST_NUMBER = 40  # digits; nothing in a document is longer, and int() refuses 4300
+
+
+class SyntaxFault(Exception):
+    """The text is not JSON or YAML as we take it."""
+
+    def __init__(self, line: int, message: str) -> None:
+        self.line = line
+        self.message = message
+        super().__init__(message)
+
+
+class Event(NamedTuple):
+    """``kind`` "mapping" and "list" open one, "end" closes the innermost."""
+
+    kind: Literal["mapping", "list", "end", "scalar"]
+    line: int
+    value: Scalar = None
+
+
+def line_at(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def json_events(text: str) -> Iterator[Event]:
+    _check_json(text)
+    line, seen = 1, 0
+    for token in _JSON_TOKEN.finditer(text):
+        line += text.count("\n", seen, token.start())
+        seen = token.start()
+        word = token.group()
+        match word[0]:
+            case "{":
+                yield Event("mapping", line)
+            case "[":
+                yield Event("list", line)
+            case "}" | "]":
+                yield Event("end", line)
+            case '"':
+                yield Event("scalar", line, _json_string(word, line))
+            case _:
+                yield Event("scalar", line, _json_word(word, line))
+
+
+def _check_json(text: str) -> None:
+    try:
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except json.JSONDecodeError as error:
+        raise SyntaxFault(error.lineno, f"not valid JSON: {error.msg} (column {error.colno})") from None
+    except RecursionError:
+        raise SyntaxFault(1, "not a policy: its lists and mappings are nested far too deep") from None
+
+
+def _json_string(token: str, line: int) -> str:
+    if "\\" not in token:
+        return token[1:-1]
+    value = str(json.loads(token))
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise SyntaxFault(line, "a string holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
+    return value
+
+
+def _json_word(word: str, line: int) -> Scalar:
+    if word in ("true", "false", "null"):
+        return _YAML_WORDS[word]
+    if word in ("NaN", "Infinity", "-Infinity"):
+        raise SyntaxFault(line, f"not valid JSON: {word} is no number of JSON")
+    return _number(word)
+
+
+def _number(word: str) -> int | float:
+    return int(word) if _INTEGER.fullmatch(word) and len(word) <= _LONGEST_NUMBER else float(word)
+
+
+def yaml_events(text: str) -> Iterator[Event]:
+    documents = 0
+    try:
+        for event in yaml.parse(text, Loader=_YamlLoader):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            _refuse_yaml_extras(event, line)
+            match event:
+                case yaml.DocumentStartEvent():
+                    documents += 1
+                    if documents > 1:
+                        raise SyntaxFault(line, "a second YAML document begins here: one file holds one policy")
+                case yaml.MappingStartEvent():
+                    yield Event("mapping", line)
+                case yaml.SequenceStartEvent():
+                    yield Event("list", line)
+                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                    yield Event("end", line)
+                case yaml.ScalarEvent():
+                    yield Event("scalar", line, _yaml_plain(event.value) if event.implicit[0] else event.value)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1  # it may stand beyond the end
+        raise SyntaxFault(line, f"not valid YAML: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        raise SyntaxFault(line_at(text, error.position), f"not valid YAML: {error.reason}") from None
+    except UnicodeEncodeError as error:
+        raise SyntaxFault(line_at(text, error.start), "not valid text: half of a surrogate pair") from None
+
+
+def _refuse_yaml_extras(event: yaml.Event, line: int) -> None:
+    """Anchors, aliases and tags: a policy says each thing where it stands, and never makes objects."""
+    anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+    if isinstance(event, yaml.AliasEvent):
+        raise SyntaxFault(line, f"the YAML alias *{anchor} is not accepted: write the value out")
+    if anchor is not None:
+        raise SyntaxFault(line, f"the YAML anchor &{anchor} is not accepted: write the value out")
+    if tag is not None:
+        raise SyntaxFault(line, f"the YAML tag {tag} is not accepted: write the plain value")
+
+
+def _yaml_plain(word: str) -> Scalar:
+    if word in _YAML_WORDS:
+        return _YAML_WORDS[word]
+    if _HEXADECIMAL.fullmatch(word) and len(word) <= _LONGEST_NUMBER:
+        return int(word, 16)
+    if _INTEGER.fullmatch(word) or _FLOAT.fullmatch(word):
+        return _number(word)
+    return word

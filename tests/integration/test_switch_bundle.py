@@ -1,0 +1,130 @@
+"""The connection to a switch, spoken directly to Open vSwitch: what a bundle promises. Needs root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import eventlet
+import pytest
+from eventlet.green import socket
+from switch_sandbox import Sandbox, Switch
+
+from ryu_apps import wire
+from ryu_apps.flow import FlowEntry, Output, fields, item_cookie
+from ryu_apps.oxm import Oxm
+from ryu_apps.plan import Change, plan
+from ryu_apps.switch import BundleRefused, Connection, SwitchSilent
+from ryu_apps.wire import SwitchEntry, switch_entry
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+
+# IPv4 addresses without the Ethernet type that they need: a switch must refuse it.
+BAD = SwitchEntry(10, 5, (Oxm(0x8000, 12, b"\xc0\0\2\1"),), b"", item_cookie("bad"))
+
+
+class PlainDatapath:
+    """The part of Ryu's datapath that a connection uses, over the bridge's own management socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.xid = 0xFFFFFFF0  # so that the tests pass the end of the number space
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(path))
+        self._socket.sendall(bytes((4, 0, 0, 8, 0, 0, 0, 1)))
+        self.connection = Connection(self)
+        self.deaf = False
+        eventlet.spawn(self._receive)
+
+    def send(self, messages: bytes) -> bool:
+        self._socket.sendall(messages)
+        return True
+
+    def _receive(self) -> None:
+        pending = b""
+        while data := self._socket.recv(65536):
+            pending += data
+            while len(pending) >= 8 and len(pending) >= (length := int.from_bytes(pending[2:4], "big")):
+                if not self.deaf:
+                    self.connection.receive(wire.xid_of(pending), pending[:length])
+                pending = pending[length:]
+        self.connection.ended()
+
+
+@pytest.fixture(scope="module")
+def datapath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainDatapath]:
+    sandbox = Sandbox(tmp_path_factory.mktemp("bundle"))
+    Switch(sandbox).add_ports("warp0")
+    yield PlainDatapath(sandbox.directory / "ovsbr0.mgmt")
+    sandbox.close()
+
+
+@pytest.fixture
+def connection(datapath: PlainDatapath) -> Iterator[Connection]:
+    yield datapath.connection
+    installed = datapath.connection.read().entries
+    datapath.connection.commit(plan((), installed))
+    assert datapath.connection.read().installed == ()
+
+
+def entries(connection: Connection, count: int, item: str = "many") -> tuple[SwitchEntry, ...]:
+    ports = connection.read().ports
+    return tuple(
+        switch_entry(
+            FlowEntry(10, number, fields(in_port="warp0", vlan_vid=str(number)), (Output("warp0"),), item), ports
+        )
+        for number in range(count)
+    )
+
+
+def test_reading_a_switch(connection: Connection) -> None:
+    reading = connection.read()
+    assert reading.name == "ovsbr0" and set(reading.ports) == {"ovsbr0", "warp0"} and reading.installed == ()
+
+
+def test_one_bad_message_keeps_the_whole_bundle_out(connection: Connection) -> None:
+    """Open vSwitch alone would leave the bad one out and commit the others."""
+    good = entries(connection, 4)
+    with pytest.raises(BundleRefused) as refused:
+        connection.commit(Change(add=(*good[:2], BAD, *good[2:])))
+    assert refused.value.entry == BAD and "OFPBMC_BAD_PREREQ" in str(refused.value)
+    assert connection.read().installed == ()
+    assert connection.commit(Change(add=good)).entries
+
+
+def test_a_change_of_thousands_is_read_back_whole(connection: Connection) -> None:
+    """More than one part of a multipart reply."""
+    wanted = entries(connection, 4000)
+    assert not plan(wanted, connection.commit(plan(wanted, ())).entries)
+    renamed = entries(connection, 3000, "renamed")
+    change = plan(renamed, connection.read().entries)
+    assert (len(change.add), len(change.replace), len(change.delete)) == (0, 3000, 1000)
+    assert not plan(renamed, connection.commit(change).entries)
+
+
+def test_delete_spares_an_entry_that_became_anothers(connection: Connection) -> None:
+    (ours,) = entries(connection, 1)
+    foreign = replace(ours, cookie=7)
+    connection.commit(Change(add=(foreign,)))
+    assert connection.commit(Change(delete=(ours,))).entries == (foreign,)
+    connection.commit(Change(add=(ours,)))  # so that the fixture may remove it
+
+
+def test_silence_is_an_error_and_not_an_empty_table(
+    datapath: PlainDatapath, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ryu_apps.switch.ANSWER_TIMEOUT", 0.2)
+    datapath.deaf = True
+    with pytest.raises(SwitchSilent, match="no answer"):
+        connection.read()
+    datapath.deaf = False
+    assert connection.read().name == "ovsbr0"
+
+
+def test_askers_do_not_get_each_others_answers(connection: Connection) -> None:
+    wanted = entries(connection, 50)
+    readers = [eventlet.spawn(connection.read) for _ in range(5)]
+    after = connection.commit(Change(add=wanted))
+    assert all(reader.wait().name == "ovsbr0" for reader in readers)
+    assert set(after.entries) == set(wanted)

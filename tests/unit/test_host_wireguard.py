@@ -1,0 +1,113 @@
+"""What is said to a WireGuard device: only what differs, and the same over the control socket's text."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from host_examples import key
+
+from host_agent.drivers.uapi import parse_get, render_set
+from host_agent.peers import WireGuardChange, change
+from host_agent.state import Endpoint, Peer, Secret, WireGuardDevice
+
+NETWORK = frozenset({ip_network("10.100.0.2/32"), ip_network("fd00:100::2/128")})
+HERE = Endpoint(ip_address("198.51.100.1"), 2408)
+THERE = Endpoint(ip_address("2001:db8::1"), 2408)
+PEER = Peer(key(2), Secret(key(3)), NETWORK, (HERE,), 25)
+DEVICE = WireGuardDevice("wg0", Secret(key(1)), 51820, frozenset({PEER}))
+
+
+def hexadecimal(text: str) -> str:
+    return b64decode(text).hex()
+
+
+def test_nothing_differs() -> None:
+    assert not change(DEVICE, DEVICE)
+
+
+def test_a_new_device_is_told_everything() -> None:
+    assert change(DEVICE, None) == WireGuardChange(Secret(key(1)), 51820, (PEER,), ())
+
+
+def test_only_the_changed_peer_is_named() -> None:
+    other = Peer(key(9), None, NETWORK)
+    found = replace(DEVICE, peers=frozenset({replace(PEER, keepalive=0), other}))
+    assert change(DEVICE, found) == WireGuardChange(None, None, (PEER,), (key(9),))
+
+
+def test_any_of_several_endpoints_will_do_and_a_roaming_peer_is_left_alone() -> None:
+    wanted = replace(DEVICE, peers=frozenset({replace(PEER, endpoints=(THERE, HERE))}))
+    assert not change(wanted, DEVICE)
+    assert change(replace(DEVICE, peers=frozenset({replace(PEER, endpoints=(THERE,))})), DEVICE).peers
+    roaming = replace(DEVICE, peers=frozenset({replace(PEER, endpoints=())}))
+    assert not change(roaming, DEVICE)
+    assert change(DEVICE, roaming).peers, "a peer that was wanted somewhere has no endpoint"
+
+
+def test_any_port_will_do_if_none_is_wanted() -> None:
+    assert not change(replace(DEVICE, listen_port=None), DEVICE)
+
+
+def test_words_of_a_change_hold_no_secret() -> None:
+    shown = str(change(DEVICE, None)) + repr(change(DEVICE, None))
+    assert key(1) not in shown and key(3) not in shown and key(2) in shown
+
+
+def test_set_as_text() -> None:
+    text = render_set(change(DEVICE, replace(DEVICE, private_key=Secret(key(8)), peers=frozenset({Peer(key(9))}))))
+    assert text.splitlines() == [
+        "set=1",
+        f"private_key={hexadecimal(key(1))}",
+        f"public_key={hexadecimal(key(2))}",
+        f"preshared_key={hexadecimal(key(3))}",
+        "endpoint=198.51.100.1:2408",
+        "persistent_keepalive_interval=25",
+        "replace_allowed_ips=true",
+        "allowed_ip=10.100.0.2/32",
+        "allowed_ip=fd00:100::2/128",
+        f"public_key={hexadecimal(key(9))}",
+        "remove=true",
+        "",
+    ]
+    assert text.endswith("\n\n")
+
+
+def test_an_ipv6_endpoint_is_in_brackets() -> None:
+    text = render_set(WireGuardChange(peers=(replace(PEER, endpoints=(THERE,)),)))
+    assert "endpoint=[2001:db8::1]:2408\n" in text
+
+
+def test_get_as_text() -> None:
+    answer = "\n".join(
+        [
+            f"private_key={hexadecimal(key(1))}",
+            "listen_port=51820",
+            f"public_key={hexadecimal(key(2))}",
+            f"preshared_key={hexadecimal(key(3))}",
+            "protocol_version=1",
+            "endpoint=198.51.100.1:2408",
+            "last_handshake_time_sec=1700000000",
+            "last_handshake_time_nsec=5",
+            "tx_bytes=11",
+            "rx_bytes=22",
+            "persistent_keepalive_interval=25",
+            "allowed_ip=10.100.0.2/32",
+            "allowed_ip=fd00:100::2/128",
+            f"public_key={hexadecimal(key(4))}",
+            "preshared_key=" + "0" * 64,
+            "errno=0",
+        ]
+    )
+    reading = parse_get("wg0", answer)
+    assert reading.device == replace(DEVICE, peers=frozenset({PEER, Peer(key(4))}))
+    seen = reading.traffic[0]
+    assert (seen.endpoint, seen.handshake, seen.received, seen.sent) == ("198.51.100.1:2408", 1700000000, 22, 11)
+    assert reading.traffic[1].handshake == 0
+
+
+def test_an_error_answer_is_an_error() -> None:
+    with pytest.raises(ValueError, match="errno 22"):
+        parse_get("wg0", "errno=22\n\n")

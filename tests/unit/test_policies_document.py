@@ -1,0 +1,172 @@
+"""Text -> tree: syntax, lines, and everything that is refused before a key is looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from policy_documents import EXAMPLE, problems
+
+from policies.document import DEEPEST, LARGEST, Node, parse_document, read_text
+from policies.errors import DocumentError
+
+
+def plain(node: Node) -> object:
+    if isinstance(node.value, dict):
+        return {key: plain(child) for key, child in node.value.items()}
+    return [plain(child) for child in node.value] if isinstance(node.value, tuple) else node.value
+
+
+def refusal(text: str, file: str) -> tuple[int, str]:
+    with pytest.raises(DocumentError) as caught:
+        parse_document(text, file)
+    (problem,) = caught.value.problems
+    return problem.place.line, problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EXAMPLE,
+        '{"a"\n:\t1, "b": [], "c": {}, "": ""}',
+        '{"a": ["yes", "0x10", "~", "1:30", "a: b # c", "- x"], "b": [-0, 1.5, 1e3, true, false, null]}',
+        '{"a\\u0022]": "\\ud83d\\ude00 \\\\ \\" \\/ \\t", "b": "\u007f \u0085 \u2028"}',
+        json.dumps({"k" * 5000: "v" * 5000}),
+        '{"a": 123456789012345678901234567890}',
+    ],
+)
+def test_json_values_are_those_of_the_json_module(text: str) -> None:
+    assert plain(parse_document(text, "a.json").root) == json.loads(text)
+
+
+def test_json_lines_are_counted_by_newlines_only() -> None:
+    root = parse_document('{"a": "\u2028\u0085",\r\n\r\n"b"\n:\n[1,\n {"c": 2}\n]}', "a.json").root
+    assert isinstance(root.value, dict)
+    b = root.value["b"]
+    assert (root.value["a"].line, b.key_line, b.line) == (1, 3, 5)
+    assert isinstance(b.value, tuple)
+    assert [node.line for node in b.value] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ('{\n"a": 1,\n}', 3, "double quotes"),
+        ('{"a": 1}\n{"b": 2}', 2, "Extra data"),
+        ('{"a":\n NaN}', 2, "NaN"),
+        ('{"a":\n -Infinity}', 2, "-Infinity"),
+        ('{"a": "x\n"}', 1, "control character"),
+        ('{\n"a": 1\n,"a": 2}', 3, "given twice, first in line 2"),
+        ('{"a":\n"\\ud83d"}', 2, "surrogate"),
+        ('{"a":' * (DEEPEST + 1), 1, "JSON"),
+        ('{"a":' * (DEEPEST + 1) + "1" + "}" * (DEEPEST + 1), 1, "nested deeper"),
+        ("[" * 100_000 + "]" * 100_000, 1, "nested"),
+        ("# no comment in JSON", 1, "JSON"),
+        ("\ufeff{}", 1, "byte order mark"),
+        ("", 0, "empty"),
+        (" \n ", 0, "empty"),
+    ],
+)
+def test_json_refusals(text: str, line: int, message: str) -> None:
+    at, said = refusal(text, "a.json")
+    assert (at, message in said) == (line, True), said
+
+
+def test_every_duplicate_key_is_named_with_its_path() -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_document('{"a": [{"b": 1,\n"b": 2}],\n"a": 3}', "a.json")
+    assert [(problem.place.line, problem.place.path) for problem in caught.value.problems] == [(2, "a[0].b"), (3, "a")]
+
+
+def test_yaml_scalars_mean_what_yaml_1_2_says() -> None:
+    text = """
+words: [yes, on, no, ~, null, true, False, "true", 'null', 2001-01-01, 1:30, 012]
+numbers: [1, -2, 0x0800, 1.5, 1e3, "5"]
+mac: 11:22:33:44:55:16
+empty:
+"""
+    assert plain(parse_document(text, "a.yaml").root) == {
+        "words": ["yes", "on", "no", None, None, True, False, "true", "null", "2001-01-01", "1:30", "012"],
+        "numbers": [1, -2, 2048, 1.5, 1000.0, "5"],
+        "mac": "11:22:33:44:55:16",
+        "empty": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("a: 1\nb: &x 2", 2, "anchor &x"),
+        ("a: 1\nb: *x", 2, "alias *x"),
+        ("a: 1\nb: !!python/object:os.system 2", 2, "tag"),
+        ("a: 1\nb: ! 2", 2, "tag"),
+        ("a: 1\na: 2", 2, "given twice"),
+        ("a: 1\n---\nb: 2", 2, "second YAML document"),
+        ("a: 1\nb: c: d", 2, "YAML"),
+        ("a: 1\n\tb: 2", 2, "YAML"),
+        ("a: 1\nb: \x00", 2, "YAML"),
+        ("a: 1\n? [b]\n: 2", 2, "key must be text"),
+        ("a: 1\n5: 2", 2, "key must be text"),
+        ("a: \ud83d", 1, "surrogate"),
+        ("# only a comment\n", 0, "empty"),
+        ("[" * 100_000, 1, "nested deeper"),
+        ("- " * 100_000, 1, "nested deeper"),
+        ("{a: " * 100_000, 1, "nested deeper"),
+    ],
+)
+def test_yaml_refusals(text: str, line: int, message: str) -> None:
+    at, said = refusal(text, "a.yaml")
+    assert (at, message in said) == (line, True), said
+
+
+def test_the_suffix_decides_the_syntax_and_else_the_first_character() -> None:
+    assert plain(parse_document("{a: 1}", "a.yml").root) == {"a": 1}
+    assert plain(parse_document("a: 1", "policy").root) == {"a": 1}
+    assert "JSON" in refusal("{a: 1}", "policy")[1]
+    assert "JSON" in refusal("a: 1", "a.JSON")[1]
+
+
+@pytest.mark.parametrize("text", ["[]", '"privacy_router"', "5", "null"])
+def test_a_document_is_a_mapping(text: str) -> None:
+    for file in ("a.json", "a.yaml"):
+        (found,) = problems(text, file)
+        assert found[0] == ""
+        assert "expected a mapping" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"),
+    [
+        (b'{"a":\n"\xff"}', 2, "not UTF-8 text (byte 0xff)"),
+        ("{}".encode("utf-16"), 1, "not UTF-8"),
+        (b" " * (LARGEST + 1), 0, "larger than 16 MiB"),
+    ],
+)
+def test_files_that_cannot_be_text(tmp_path: Path, content: bytes, line: int, message: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(content)
+    with pytest.raises(DocumentError) as caught:
+        read_text(file)
+    (problem,) = caught.value.problems
+    assert (problem.place.file, problem.place.line) == (str(file), line)
+    assert message in problem.message
+
+
+def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+    for file, reason in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none", "No such file"),
+        (Path("a\0b"), "null byte"),
+    ):
+        with pytest.raises(DocumentError, match=reason):
+            read_text(file)
+
+
+def test_a_problem_reads_as_compilers_write_it() -> None:
+    with pytest.raises(DocumentError) as caught:
+        parse_document('{"a": 1,\n"a": 2}', "x/a.json")
+    assert str(caught.value) == "x/a.json:2: a: this key is given twice, first in line 1: keep one of them"
+    with pytest.raises(DocumentError) as caught:
+        parse_document("", "x/a.json")
+    assert str(caught.value) == "x/a.json: is empty: a policy document was expected"

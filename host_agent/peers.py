@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import dataclass
 
 from host_agent.state import Peer, Secret, WireGuardDevice
@@ -29,7 +30,7 @@ def change(wanted: WireGuardDevice, found: WireGuardDevice | None) -> WireGuardC
     """The difference from what the device has; a new device has nothing."""
     there = {peer.public_key: peer for peer in found.peers} if found else {}
     keys = {peer.public_key for peer in wanted.peers}
-    key_stays = found is not None and found.private_key == wanted.private_key
+    key_stays = found is not None and _clamped(found.private_key) == _clamped(wanted.private_key)
     port_stays = wanted.listen_port is None or (found is not None and found.listen_port == wanted.listen_port)
     return WireGuardChange(
         None if key_stays else wanted.private_key,
@@ -50,6 +51,12 @@ def _same(wanted: Peer, found: Peer | None) -> bool:
         and wanted.keepalive == found.keepalive
         and (not wanted.endpoints or (set(found.endpoints) <= set(wanted.endpoints) and bool(found.endpoints)))
     )
+
+
+def _clamped(key: Secret) -> bytes:
+    """The key as a device gives it back: RFC 7748, section 5, fixes five of its bits."""
+    first, *middle, last = b64decode(key.text)
+    return bytes([first & 248, *middle, (last & 127) | 64])
 
 
 def _public_key(peer: Peer) -> str:

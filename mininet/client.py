@@ -42,6 +42,14 @@ def _get(namespace: str, server: str, path: str, timeout: float) -> bytes:
             raise OSError(f"no HTTP answer from {server}: {error!r}") from error
 
 
+def echo_peer(namespace: str, server: str, timeout: float = 3.0) -> str:
+    """The address that the UDP echo server says it saw."""
+    peer, _, payload = udp(namespace, (server, 7), b"hello", timeout).partition(b" ")
+    if payload != b"hello":
+        raise OSError(f"the echo server did not send back what it got, but {payload!r}")
+    return peer.decode()
+
+
 def udp(namespace: str, server: tuple[str, int], data: bytes, timeout: float = 3.0) -> bytes:
     """Send one datagram and return the answer."""
     with inside(namespace):

@@ -58,6 +58,9 @@ def main() -> int:
     if running(directory):
         print(f"make demo: a lab runs already in {directory}; run: make demo-down", file=sys.stderr)
         return 4
+    if directory.exists() and any(directory.iterdir()) and not (directory / "before.json").exists():
+        print(f"make demo: {directory} is no directory of an earlier demo, and is not empty", file=sys.stderr)
+        return 2
     shutil.rmtree(directory, ignore_errors=True)
     return run(options, directory)
 
@@ -74,7 +77,7 @@ def _options() -> argparse.Namespace:
 
 def run(options: argparse.Namespace, directory: Path) -> int:
     """Run the whole demo and print its table. Returns the exit code."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 180)
     before = traces.snapshot(directory)
     directory.mkdir(mode=0o700, parents=True)
     (directory / "before.json").write_text(json.dumps({kind: sorted(lines) for kind, lines in before.items()}))

@@ -37,7 +37,8 @@ def left_behind(before: dict[str, set[str]], after: dict[str, set[str]]) -> list
 
 
 def in_words(left: list[str]) -> str:
-    return "; ".join(left) or f"nothing of {', '.join(SNAPSHOTS)}, network namespaces, files, processes"
+    kinds = [*SNAPSHOTS, "network namespaces", "files", "processes"]
+    return "; ".join(left) or f"0 differences in {len(kinds)} kinds of objects"
 
 
 def _lines(command: list[str]) -> set[str]:

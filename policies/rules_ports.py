@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.model import NetworkType
+from policies.model import NetworkType, Socket
 from policies.rules import ROOT, Case, Found, Rule, hops, sockets
 from topology.plan import container_namespace
 
@@ -54,12 +54,13 @@ def container_ids_once(case: Case) -> Found:
 def names_once(case: Case) -> Found:
     """Every interface begins its life in the node's namespace, where a name exists once."""
     policy = case.policy
+    networking = policy.socket_networking
     hop_ports = {hop.port for hop in hops(policy) if hop.container_id is not None}
+    of_hops = [socket for socket in networking.privacy_sockets if socket.name in hop_ports]  # the hops' own ports
+    others = [socket for socket in networking.privacy_sockets if socket.name not in hop_ports]
     claims = [("the bridge", policy.bridge_name, f"{ROOT}.bridge_name")]
     claims += [(f"the port of the {hop.title}", hop.port, hop.port_path) for hop in hops(policy)]
-    claims += [
-        ("a socket", entry.name, f"{entry.place.path}.name") for entry in sockets(policy) if entry.name not in hop_ports
-    ]
+    claims += _socket_names([*others, *networking.mesh_sockets])
     if policy.wireguard.enabled:
         claims.append(("the gateway's WireGuard device", policy.wireguard.device, f"{ROOT}.wireguard.device"))
     if policy.warp.enabled:
@@ -69,12 +70,13 @@ def names_once(case: Case) -> Found:
         if policy.netmaker.device != policy.netmaker.interface:  # the same: an Ethernet device that is the port
             claims.append(("the mesh device", policy.netmaker.device, f"{ROOT}.netmaker.device"))
     yield from _once(case, claims)
-    listed = [
-        ("a socket", entry.name, f"{entry.place.path}.name") for entry in sockets(policy) if entry.name in hop_ports
-    ]
-    yield from _once(case, listed)
+    yield from _once(case, _socket_names(of_hops))
     names = [("a container", container.name, f"{container.place.path}.name") for container in policy.containers]
     yield from _once(case, names)
+
+
+def _socket_names(listed: list[Socket]) -> list[tuple[str, str, str]]:
+    return [("a socket", socket.name, f"{socket.place.path}.name") for socket in listed]
 
 
 def _once(case: Case, claims: list[tuple[str, str, str]]) -> Found:

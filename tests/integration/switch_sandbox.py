@@ -51,7 +51,8 @@ class Sandbox:
         assert self._first.stdout.readline() == "ready\n"
         self._enter = ["nsenter", "-t", str(only_child(self._first.pid)), "-m", "-n", "-p", "--"]
 
-    def run(self, *command: str | Path, input: str | None = None, check: bool = True) -> str:
+    def run(self, *command: str | Path, input: str | None = None) -> str:
+        """Its output. Raises AssertionError when the exit code is not 0."""
         done = subprocess.run(
             [*self._enter, *map(str, command)],
             env=self.environment,
@@ -61,7 +62,7 @@ class Sandbox:
             check=False,
             timeout=60,
         )
-        if check and done.returncode:
+        if done.returncode:
             raise AssertionError(f"{command}: exit {done.returncode}: {done.stderr}")
         return done.stdout
 

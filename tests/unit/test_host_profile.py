@@ -1,4 +1,4 @@
-"""The reader of WireGuard profiles: takes tunnels, never commands; hostile input ends in file:line, not in the kernel."""
+"""The reader of WireGuard profiles: takes tunnels, never commands; hostile input ends in file:line of a refusal."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -45,6 +45,14 @@ def test_any_of_several_endpoints_will_do_and_a_roaming_peer_is_left_alone() -> 
     roaming = replace(DEVICE, peers=frozenset({replace(PEER, endpoints=())}))
     assert not change(roaming, DEVICE)
     assert change(DEVICE, roaming).peers, "a peer that was wanted somewhere has no endpoint"
+
+
+def test_a_key_reads_back_with_its_fixed_bits_set() -> None:
+    raw = bytearray(b64decode(key(1)))
+    raw[0], raw[31] = raw[0] & 248, (raw[31] & 127) | 64
+    found = replace(DEVICE, private_key=Secret(b64encode(raw).decode()))
+    assert found != DEVICE and not change(DEVICE, found)
+    assert change(DEVICE, replace(DEVICE, private_key=Secret(key(9)))).private_key
 
 
 def test_any_port_will_do_if_none_is_wanted() -> None:

@@ -128,6 +128,13 @@ def hop_socket_name_twice(router: Router) -> None:
     sockets(router)["privacy_sockets"].insert(0, {"name": "internal_101", "container_id": 102})
 
 
+@case("socket_networking.mesh_sockets[2].name", '"name": "internal_100"', "the port of the WireGuard gateway")
+def mesh_socket_named_like_a_hop(router: Router) -> None:
+    sockets(router)["mesh_sockets"].append({"name": "internal_100", "container_id": 202})
+    sockets(router)["privacy_sockets"].clear()
+    flows(router).clear()
+
+
 @case("containers[1].name", '"name": "vector-db"', "a container and of a container")
 def container_name_twice(router: Router) -> None:
     router["containers"][1]["name"] = "vector-db"

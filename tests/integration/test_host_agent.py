@@ -1,0 +1,403 @@
+"""privacy-agent on a real kernel, real Open vSwitch and real daemons, in a sandbox."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from host_sandbox import EXAMPLE, Node, needs_root, wait_for
+
+pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = Node(tmp_path_factory.mktemp("node"))
+    node.run("ip", "netns", "add", "ct200")
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def node(shared: Node) -> Node:
+    """The node with the policy in force."""
+    shared.apply()
+    return shared
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Node]:
+    """A node of the test's own, with nothing applied."""
+    node = Node(tmp_path)
+    yield node
+    node.close()
+
+
+def test_from_nothing_and_back(fresh: Node) -> None:
+    before = fresh.snapshot()
+    planned = fresh.agent("plan", "--json")
+    assert planned.returncode == 1
+    assert fresh.snapshot() == before and not fresh.state.exists(), "a plan writes nothing"
+    shown = [re.sub("client-[0-9a-f]{12}", "client-X", step) for step in json.loads(planned.stdout)["steps"]]
+    assert [re.sub("client-[0-9a-f]{12}", "client-X", re.sub(r"peer \S+", "peer P", step)) for step in fresh.apply()] \
+        == [re.sub(r"peer \S+", "peer P", step) for step in shown], "apply does what plan said"  # fmt: skip
+
+    status = fresh.status()
+    assert status["in_sync"] and status["differences"] == []
+    assert status["waiting"] == ["internal_200 waits for container 200", "internal_201 waits for container 201"]
+    assert {row["name"] for row in status["daemons"]} == {"wireguard-wg100", "wireguard-wgcf", "xray"}
+    assert fresh.run("ovs-vsctl", "get-fail-mode", "ovsbr0") == "secure\n"
+    assert "internal_200" not in fresh.run("ovs-vsctl", "list-ports", "ovsbr0")
+
+    assert fresh.agent("stop").returncode == 0
+    assert fresh.snapshot() == before
+    again = fresh.agent("stop")
+    assert again.returncode == 0 and "removed: 0 steps" in again.stdout
+    assert (fresh.state / "keys" / "gateway.key").exists(), "keys are the operator's"
+
+
+def test_second_apply_writes_nothing(node: Node) -> None:
+    files = {path: path.stat().st_mtime_ns for path in node.state.rglob("*") if path.is_file()}
+    database = node.run("ovs-vsctl", "get", "Open_vSwitch", ".", "next_cfg")
+    assert node.apply() == []
+    assert node.agent("plan").returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in node.state.rglob("*") if path.is_file()} == files
+    assert node.run("ovs-vsctl", "get", "Open_vSwitch", ".", "next_cfg") == database
+
+
+def test_nothing_but_the_hops_devices_leaves_the_hops(node: Node) -> None:
+    """No hop has an uplink: the WireGuard sockets are the node's."""
+    for name in ("ct100", "ct101", "warp"):
+        links = {line.split()[0] for line in node.inside(name, "ip", "-br", "link").splitlines()}
+        assert links <= {"lo", "internal_100", "internal_101", "warp0", "wg100", "wgcf"}
+        assert "51820" not in node.inside(name, "ss", "-uln")
+    wait_for(lambda: ":51820 " in node.run("ss", "-uln"), "the gateway's port on the node")
+    refused = node.attempt("ip", "netns", "exec", "warp", "ip", "route", "get", "198.51.100.9")
+    assert refused.returncode != 0 and "unreachable" in refused.stderr
+
+
+def test_secrets_are_in_root_only_files_and_nowhere_else(node: Node) -> None:
+    secrets = [(node.state / name).read_text().strip() for name in ("keys/gateway.key", "keys/client-1.key")]
+    secrets.append((node.state / "xray" / "user-id").read_text().strip())
+    said = "".join(
+        node.agent(verb, *options).stdout for verb in ("apply", "plan", "status") for options in ((), ("--json",))
+    )
+    said += node.run("ps", "-eo", "args", "e")
+    said += "".join(path.read_text() for path in (node.state / "log").iterdir())
+    assert not [secret for secret in secrets if secret in said]
+    for path in [node.state, *node.state.rglob("*")]:
+        assert path.stat().st_mode & 0o77 == 0, path
+
+
+REPAIRS: dict[str, tuple[list[str], str]] = {
+    "ip rule": (["ip", "-n", "warp", "rule", "del", "pref", "220"], "warp: add ip rule pref 220"),
+    "route": (["ip", "-n", "warp", "route", "del", "default", "table", "1001", "via", "10.99.0.101"],
+              "warp: add route default via 10.99.0.101 dev warp0 table 1001"),
+    "last resort": (["ip", "-n", "ct100", "route", "del", "unreachable", "default", "metric", "4278198272"],
+                    "ct100: add route unreachable default"),
+    "jump": (["ip", "netns", "exec", "ct101", "iptables", "-t", "mangle", "-F", "PREROUTING"],
+             "ct101: put in place iptables mangle PREROUTING (1 rules)"),
+    "chain": (["ip", "netns", "exec", "ct101", "iptables", "-t", "mangle", "-D", "XRAY_TPROXY", "1"],
+              "ct101: put in place iptables mangle XRAY_TPROXY (16 rules)"),
+    "NAT": (["ip", "netns", "exec", "warp", "iptables", "-t", "nat", "-F"],
+            "warp: put in place iptables nat POSTROUTING (1 rules)"),
+    "IPv6 drop": (["ip", "netns", "exec", "ct100", "ip6tables", "-t", "mangle", "-F"],
+                  "ct100: put in place ip6tables mangle PREROUTING (1 rules)"),
+    "set entry": (["ip", "netns", "exec", "ct101", "ipset", "add", "XRAY_SERVERS", "198.51.100.0/24"],
+                  "ct101: put in place ipset XRAY_SERVERS (1 entries)"),
+    "address": (["ip", "-n", "warp", "address", "del", "10.99.0.1/24", "dev", "warp0"],
+                "warp: add address 10.99.0.1/24 dev warp0"),
+    "foreign address": (["ip", "-n", "warp", "address", "add", "10.99.0.9/24", "dev", "warp0"],
+                        "warp: remove address 10.99.0.9/24 dev warp0"),
+    "sysctl": (["ip", "netns", "exec", "warp", "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1"],
+               "warp: set sysctl net/ipv4/conf/all/rp_filter=0"),
+    "link down": (["ip", "-n", "ct100", "link", "set", "internal_100", "down"],
+                  "ct100: set link internal_100 up"),
+    "WireGuard peer": (["ip", "netns", "exec", "warp", "wg", "set", "wgcf", "peer",
+                        "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=", "remove"],
+                       "warp: configure WireGuard device wgcf: peer"),
+    "WireGuard device": (["ip", "-n", "warp", "link", "del", "wgcf"], "warp: create WireGuard device wgcf"),
+    "fail mode": (["ovs-vsctl", "del-fail-mode", "ovsbr0"], "bridge ovsbr0: fail_mode"),
+    "controller": (["ovs-vsctl", "del-controller", "ovsbr0"], "bridge ovsbr0: controller; max_backoff"),
+    "switch port": (["ovs-vsctl", "del-port", "internal_101"], "bridge ovsbr0: add ports internal_101"),
+    "bridge": (["ovs-vsctl", "del-br", "ovsbr0"], "bridge ovsbr0: create"),
+    "namespace": (["ip", "netns", "del", "ct101"], "create network namespace ct101"),
+    "mesh link": (["ip", "-n", "ct200", "link", "set", "internal_200", "netns", "1"],
+                  "ct200: move link internal_200 here from node"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REPAIRS)
+def test_what_is_changed_by_hand_comes_back(node: Node, what: str) -> None:
+    damage, repair = REPAIRS[what]
+    node.run(*damage)
+    assert node.agent("plan").returncode == 1
+    assert node.agent("status").returncode == 1
+    steps = node.apply()
+    assert [step for step in steps if step.startswith(repair)], steps
+    assert node.apply() == []
+
+
+@pytest.mark.parametrize("daemon", ["xray", "wireguard-wg100", "wireguard-wgcf"])
+def test_a_killed_daemon_comes_back(node: Node, daemon: str) -> None:
+    before = node.pid(daemon)
+    node.run("kill", "-KILL", before)
+    wait_for(lambda: node.attempt("kill", "-0", before).returncode != 0, f"{daemon} to end")
+    assert node.agent("plan").returncode == 1
+    node.apply()
+    assert node.pid(daemon) != before and node.apply() == []
+
+
+def test_ports_are_plugged_again_after_a_restart_of_the_switch(node: Node) -> None:
+    old = node.run("cat", "/run/openvswitch/ovs-vswitchd.pid").strip()
+    node.run("kill", old)
+    wait_for(lambda: node.attempt("kill", "-0", old).returncode != 0, "ovs-vswitchd to end")
+    node.run("ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--pidfile", "--detach", "-vconsole:off")
+    steps = node.apply()
+    assert "ct100: move link internal_100 here from node" in steps
+    assert "ct100: add route default via 10.99.0.1 dev internal_100 table main" in steps
+    assert node.apply() == []
+
+
+def test_a_mesh_container_that_comes_and_goes(node: Node) -> None:
+    assert node.status()["waiting"] == ["internal_201 waits for container 201"]
+    node.run("ip", "netns", "add", "ct201")
+    assert "ct201: add address 100.104.70.11/24 dev internal_201" in node.apply()
+    node.run("ip", "netns", "del", "ct201")
+    assert node.apply() == ["bridge ovsbr0: remove ports internal_201"]
+    assert node.status()["waiting"] == ["internal_201 waits for container 201"]
+
+
+def test_a_changed_policy_moves_the_machine_to_the_new_state(node: Node, tmp_path: Path) -> None:
+    document = json.loads(EXAMPLE.read_text())
+    document["privacy_router"]["xray"]["tproxy_port"] = 23456
+    document["privacy_router"]["warp"]["namespace"] = "hub"
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps(document))
+    before = node.pid("xray"), node.pid("wireguard-wgcf")
+    original, node.policy = node.policy, policy
+    try:
+        node.apply()
+        assert node.apply() == []
+        assert "--on-port 23456" in node.inside("ct101", "iptables", "-t", "mangle", "-S", "XRAY_TPROXY")
+        assert ":23456 " in node.inside("ct101", "ss", "-tln")
+        assert "warp" not in node.run("ip", "netns", "list").split()
+        assert len(list((node.state / "xray").glob("client-*.json"))) == 1
+        after = node.pid("xray"), node.pid("wireguard-wgcf")
+        assert (before[0] != after[0], before[1] == after[1]) == (True, True), "the tunnel's process goes on"
+    finally:
+        node.policy = original
+    node.apply()
+    assert "hub" not in node.run("ip", "netns", "list").split()
+
+
+def test_a_client_shakes_hands_with_the_gateway(node: Node) -> None:
+    """The profile is complete: a WireGuard client with nothing else reaches the gateway, and its IPv6 ends there."""
+    profile = dict(
+        re.findall(r"^(\w+) = (.*)$", (node.state / "clients" / "client-1.conf").read_text(), flags=re.MULTILINE)
+    )
+    assert profile["Endpoint"] == "192.0.2.2:51820"
+    node.run("ip", "netns", "add", "client")
+    node.run("ip", "link", "set", "isp0", "netns", "client")
+    for words in ("link set isp0 up", "address add 192.0.2.1/24 dev isp0"):
+        node.run("ip", "-n", "client", *words.split())
+    process = node.start("ip", "netns", "exec", "client", "wireguard-go", "--foreground", "wg0")
+    try:
+        wait_for(lambda: node.attempt("wg", "show", "wg0").returncode == 0, "the client's device")
+        keys = node.state.parent / "client.conf"
+        keys.write_text(
+            f"[Interface]\nPrivateKey = {profile['PrivateKey']}\n[Peer]\nPublicKey = {profile['PublicKey']}\n"
+            f"PresharedKey = {profile['PresharedKey']}\nAllowedIPs = {profile['AllowedIPs']}\n"
+            f"Endpoint = {profile['Endpoint']}\n"
+        )
+        node.inside("client", "wg", "setconf", "wg0", str(keys))
+        for address in profile["Address"].split(", "):
+            node.run("ip", "-n", "client", "address", "add", address, "dev", "wg0")
+        node.run("ip", "-n", "client", "link", "set", "wg0", "up")
+        node.run("ip", "-n", "client", "route", "add", "10.100.0.1", "dev", "wg0")
+        node.run("ip", "-n", "client", "-6", "route", "add", "2001:db8::/32", "dev", "wg0")
+        wait_for(lambda: ":51820 " in node.run("ss", "-uln"), "the gateway's port")
+        ping = ("ip", "netns", "exec", "client", "ping", "-c", "1", "-W", "1")
+        wait_for(lambda: node.attempt(*ping, "10.100.0.1").returncode == 0, "an answer from the gateway")
+        node.attempt(*ping, "2001:db8::1")
+        (peer,) = (row for row in node.status()["peers"] if row["device"] == "wg100")
+        assert peer["handshake_age"] is not None and peer["handshake_age"] < 30
+        counted = node.inside("ct100", "ip6tables", "-t", "mangle", "-L", "PREROUTING", "-nvx").splitlines()[2]
+        assert int(counted.split()[0]) > 0, "dropped IPv6 is counted"
+        assert node.apply() == [], "a client that roams is no difference"
+    finally:
+        process.kill()
+        node.run("ip", "netns", "del", "client")
+
+
+Change = Callable[[Node], object]
+
+
+def test_strangers_objects_survive_apply_and_stop(fresh: Node) -> None:
+    """Namespaces of a container runtime and objects in our places: not one of them is changed."""
+    for name in ("ct100", "ct101", "ct200", "theirs"):
+        fresh.run("ip", "netns", "add", name)
+    fresh.run("ip", "-n", "theirs", "link", "set", "lo", "up")
+    for words in (
+        "ip rule add pref 200 fwmark 0x100/0x100 lookup 100",
+        "ip rule add pref 210 from 10.100.0.0/24 lookup 1001",
+        "ipset create THEIRS hash:net",
+        "ipset create XRAY_CLIENTS hash:net",
+        "iptables -t mangle -N XRAY_TPROXY",
+        "iptables -t mangle -A PREROUTING -j XRAY_TPROXY",
+        "ip netns exec ct101 ip rule add pref 200 fwmark 0x100/0x100 lookup 100",
+        "ip netns exec ct101 ip rule add pref 200 iif internal_101 fwmark 0x100/0x100 lookup 100 protocol static",
+        "ip netns exec ct101 ipset create THEIRS hash:net",
+        "ip netns exec ct101 iptables -t mangle -A PREROUTING -s 192.0.2.9 -j ACCEPT",
+        "ip netns exec ct100 ip6tables -t mangle -A PREROUTING -j ACCEPT",
+        "ip netns exec ct101 ip route add 198.51.100.0/24 dev lo table 100",
+        "ovs-vsctl add-br theirbr -- set bridge theirbr datapath_type=netdev",
+    ):
+        fresh.run(*words.split())
+    others = fresh.start("ip", "netns", "exec", "ct101", "sleep", "1000")
+
+    def theirs() -> list[str]:
+        return [
+            fresh.run("ip", "rule"),
+            *(line for line in fresh.inside("ct101", "ip", "rule").splitlines() if "proto 80" not in line),
+            fresh.run("ipset", "save"),
+            fresh.inside("ct101", "ipset", "save", "THEIRS"),
+            fresh.run("iptables", "-t", "mangle", "-S"),
+            *(
+                line
+                for line in fresh.inside("ct101", "iptables", "-t", "mangle", "-S").splitlines()
+                if "privacy-router" not in line and line != "-N XRAY_TPROXY"
+            ),
+            fresh.inside("ct101", "ip", "route", "show", "table", "100", "proto", "boot"),
+            fresh.run("ovs-vsctl", "--columns=name,datapath_type,fail_mode,external_ids", "list", "bridge", "theirbr"),
+            fresh.run("ps", "-o", "pid=", "-C", "sleep"),
+        ]
+
+    before = theirs()
+    fresh.apply()
+    assert theirs() == before
+    assert fresh.inside("ct101", "iptables", "-t", "mangle", "-S", "PREROUTING").splitlines()[1].endswith("XRAY_TPROXY")
+    assert fresh.apply() == []
+    assert fresh.agent("stop").returncode == 0
+    assert theirs() == before
+    assert {"ct100", "ct101", "ct200", "theirs"} == set(fresh.run("ip", "netns", "list").split())
+    for name in ("ct100", "ct101", "ct200"):
+        assert "proto 80" not in fresh.run("ip", "-n", name, "rule") + fresh.run(
+            "ip", "-n", name, "route", "show", "table", "all"
+        )
+        for tool in ("iptables-save", "ip6tables-save"):
+            assert "privacy-router" not in fresh.inside(name, tool) and "TPROXY" not in fresh.inside(name, tool)
+        assert fresh.inside(name, "ip", "-br", "link").split()[0] == "lo"
+    assert "XRAY" not in fresh.inside("ct101", "ipset", "list", "-name")
+    others.kill()
+
+
+IN_THE_WAY: dict[str, tuple[str, str]] = {
+    "bridge": ("ovs-vsctl add-br ovsbr0 -- set bridge ovsbr0 datapath_type=netdev", "bridge ovsbr0 is not ours"),
+    "port": (
+        "ovs-vsctl add-br other -- set bridge other datapath_type=netdev -- add-port other warp0 "
+        "-- set interface warp0 type=internal",
+        "switch port warp0 is not ours",
+    ),
+    "device": ("ip link add wgcf type veth peer name w1", "node: link wgcf is not ours"),
+}
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_what_stands_in_the_way_is_named_and_nothing_is_touched(fresh: Node, what: str) -> None:
+    command, complaint = IN_THE_WAY[what]
+    fresh.run(*command.split())
+    before = fresh.snapshot()
+    for verb in ("apply", "plan"):
+        done = fresh.agent(verb)
+        assert done.returncode == 1 and complaint in done.stderr and "remove it" in done.stderr
+    assert fresh.snapshot() == before
+    assert not (fresh.state / "keys").exists()
+    assert fresh.agent("stop").returncode == 0
+    assert fresh.snapshot() == before, "stop leaves it alone, too"
+
+
+def test_a_container_with_an_uplink_of_its_own_is_refused(fresh: Node) -> None:
+    fresh.run("ip", "netns", "add", "ct100")
+    fresh.run("ip", "-n", "ct100", "link", "set", "lo", "up")
+    fresh.run("ip", "-n", "ct100", "route", "add", "default", "dev", "lo")
+    done = fresh.agent("apply")
+    assert done.returncode == 1 and "ct100: route default dev lo table main is not ours" in done.stderr
+    assert fresh.run("ovs-vsctl", "list-br") == ""
+
+
+def test_a_held_lock_is_exit_4(node: Node) -> None:
+    holder = node.start("flock", node.state / "lock", "sleep", "1000")
+    try:
+        wait_for(lambda: node.agent("apply").returncode == 4, "the lock to be held")
+        assert "holds" in node.agent("stop").stderr
+        assert node.agent("plan").returncode == 0, "looking needs no lock"
+    finally:
+        node.run("pkill", "-f", "^sleep 1000$")
+        holder.wait()
+
+
+def test_stop_without_a_policy_goes_by_the_marks(node: Node) -> None:
+    node.policy, original = node.state / "nothing.json", node.policy
+    try:
+        done = node.agent("stop")
+        assert done.returncode == 0 and "going by the marks" in done.stdout
+        assert node.run("ip", "netns", "list").split() == ["ct200"]
+        assert node.run("ovs-vsctl", "list-br") == ""
+        assert node.inside("ct200", "ip", "-br", "link").split()[0] == "lo"
+    finally:
+        node.policy = original
+
+
+def test_bad_document_and_missing_inputs(fresh: Node, tmp_path: Path) -> None:
+    before = fresh.snapshot()
+    bad = tmp_path / "bad.json"
+    bad.write_text(EXAMPLE.read_text().replace('"vps_port": 443', '"vps_prot": 443'))
+    fresh.policy = bad
+    done = fresh.agent("apply")
+    assert done.returncode == 2 and f"{bad}:" in done.stderr and "vps_prot" in done.stderr
+    fresh.policy = EXAMPLE
+    (fresh.config / "wgcf-profile.conf").unlink()
+    done = fresh.agent("apply")
+    assert done.returncode == 3 and "wgcf register && wgcf generate" in done.stderr
+    (fresh.config / "wgcf-profile.conf").write_text("[Interface]\nPrivateKey = x\n")
+    done = fresh.agent("apply")
+    assert done.returncode == 2 and "wgcf-profile.conf:2: PrivateKey" in done.stderr
+    assert fresh.snapshot() == before
+
+
+def test_missing_tools_are_named_all_at_once_with_their_packages(fresh: Node, tmp_path: Path) -> None:
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    for directory in ("/usr/sbin", "/sbin", "/usr/local/sbin"):
+        fresh.run("mount", "--bind", empty, directory)
+    done = fresh.attempt(
+        "/usr/bin/env", f"PATH={empty}", *fresh_agent_words(fresh, "apply")
+    )  # fmt: skip
+    assert done.returncode == 3
+    for package in ("openvswitch-switch", "iptables", "ipset", "wireguard-go", "v2ray"):
+        assert f"apt install {package}" in done.stderr
+    assert not (fresh.state / "keys").exists()
+
+
+def fresh_agent_words(node: Node, verb: str) -> list[str | Path]:
+    from host_sandbox import AGENT
+
+    return [AGENT, verb, "--policy", node.policy, "--state-dir", node.state, "--config-dir", node.config]
+
+
+def test_open_vswitch_that_does_not_run_is_exit_3(fresh: Node) -> None:
+    fresh.run("sh", "-c", "kill $(cat /run/openvswitch/*.pid)")
+    wait_for(lambda: fresh.attempt("ovs-vsctl", "--timeout=1", "show").returncode != 0, "Open vSwitch to end")
+    done = fresh.agent("apply")
+    assert done.returncode == 3 and "systemctl start openvswitch-switch" in done.stderr
+
+
+def test_not_root_is_said_at_once(node: Node) -> None:
+    from host_sandbox import AGENT
+
+    done = node.attempt("setpriv", "--reuid", "65534", "--clear-groups", AGENT, "apply", "--policy", node.policy)
+    assert done.returncode == 2 and "needs root" in done.stderr

@@ -24,6 +24,7 @@ from host_agent.steps import (
     Remove,
     RemoveBridge,
     RemoveChains,
+    RemoveDeadLink,
     RemoveFile,
     RemoveNamespace,
     RemovePorts,
@@ -120,6 +121,8 @@ def _execute(step: Step, namespaces: Namespaces, state_dir: Path) -> None:
             ovs.replug(step.bridge, step.port)
         case MoveLink():
             netlink.move(namespaces.netlink(step.source), step.link.name, namespaces.path(step.namespace))
+        case RemoveDeadLink():
+            netlink.remove_link(namespaces.netlink(step.namespace), step.link.name)
         case SetLink():
             netlink.set_link(namespaces.netlink(step.namespace), step.link)
         case CreateWireGuard():

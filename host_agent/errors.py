@@ -50,9 +50,9 @@ class Locked(AgentError):
 
 
 class CommandFailed(Exception):
-    """A program we ran ended badly. ``stderr`` is what it said; its input is never shown (it may hold secrets)."""
+    """A program we ran ended badly. Its input is never shown (it may hold secrets)."""
 
     def __init__(self, argv: Sequence[str], returncode: int | None, stderr: str) -> None:
         ending = "gave no answer in time" if returncode is None else f"exit code {returncode}"
         super().__init__(f"{argv[0]}: {ending}: {stderr.strip() or 'no message'}")
-        self.stderr = stderr
+        self.ended = returncode is not None and returncode >= 0  # by itself, not by a signal or for want of time

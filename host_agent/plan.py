@@ -21,6 +21,7 @@ from host_agent.steps import (
     Remove,
     RemoveBridge,
     RemoveChains,
+    RemoveDeadLink,
     RemoveFile,
     RemoveNamespace,
     RemovePorts,
@@ -155,6 +156,9 @@ def _links(pair: Pair, found_host: HostState) -> Iterator[Step]:
     there = {link.name: link for link in found.links}
     for link in sorted(wanted.links, key=lambda link: (link.kind, link.name)):
         before = there.get(link.name)
+        if before is not None and not before.alive:
+            yield RemoveDeadLink(name, before)
+            before = None
         if before is None:
             yield from _bring(name, link, found_host)
         yield from _settings(pair, link)
@@ -170,7 +174,11 @@ def _links(pair: Pair, found_host: HostState) -> Iterator[Step]:
 
 def _bring(namespace: str, link: Link, found: HostState) -> Iterator[Step]:
     """The link into its namespace, from wherever it is."""
-    elsewhere = [name for name, state in found.namespaces.items() if link.name in {it.name for it in state.links}]
+    elsewhere = [
+        name
+        for name, state in found.namespaces.items()
+        if any(it.alive and it.name == link.name for it in state.links) and name != namespace
+    ]
     if elsewhere:
         yield MoveLink(elsewhere[0], namespace, link)
     elif link.kind == "wireguard":
@@ -187,6 +195,8 @@ def _remove_stale(wanted: HostState, found: HostState) -> Iterator[Step]:
         for link in sorted(state.links, key=lambda link: link.name):
             if link.kind == "wireguard" and link.name not in wanted_links:
                 yield RemoveWireGuard(name, link.name)
+            elif not link.alive and name not in wanted.namespaces and name not in going:
+                yield RemoveDeadLink(name, link)
         if name not in going:
             yield from _stale_in_namespace(name, wanted.namespaces.get(name, NamespaceState()), state)
     kept = {bridge.name: bridge for bridge in wanted.bridges}

@@ -52,6 +52,7 @@ class Link:
     kind: Literal["socket", "wireguard"]  # a socket is an OVS internal port
     mtu: int | None = None  # bytes; None: whatever it is
     up: bool = True
+    alive: bool = True  # False: the program behind it has ended, as after a restart of ovs-vswitchd
 
     def __post_init__(self) -> None:
         checked(self.name)

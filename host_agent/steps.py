@@ -182,6 +182,15 @@ class MoveLink:
 
 
 @dataclass(frozen=True)
+class RemoveDeadLink:
+    namespace: str
+    link: Link
+
+    def __str__(self) -> str:
+        return f"{at(self.namespace)}: remove link {self.link.name}, nothing is behind it any more"
+
+
+@dataclass(frozen=True)
 class SetLink:
     namespace: str
     link: Link
@@ -252,6 +261,7 @@ Step = (
     | RemoveBridge
     | Replug
     | MoveLink
+    | RemoveDeadLink
     | SetLink
     | CreateWireGuard
     | ConfigureWireGuard

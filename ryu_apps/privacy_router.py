@@ -90,15 +90,22 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
 
     def _reload_at(self, descriptor: int, trigger: str) -> None:
         for _ in events(descriptor):
-            before = self.policy_file.problems
-            changed = self.policy_file.reload()
-            if self.policy_file.problems and (self.policy_file.problems != before or trigger == HANGUP):
-                for problem in self.policy_file.problems:
-                    self.logger.error("%s", problem)
-                self.logger.error("%s: refused, the last good version stays in force", self.policy_file.path)
-            if changed or trigger == HANGUP:
-                for session in self.sessions:
-                    session.wake(trigger)
+            try:
+                self._reload(trigger)
+            except Exception:  # a fault of ours over one version of the file must not end the watch over it
+                self.logger.exception("%s: not reloaded", self.policy_file.path)
+
+    def _reload(self, trigger: str) -> None:
+        before = self.policy_file.problems
+        changed = self.policy_file.reload()
+        problems = self.policy_file.problems
+        if problems and (problems != before or trigger == HANGUP):
+            for problem in problems:
+                self.logger.error("%s", problem)
+            self.logger.error("%s: refused, the last good version stays in force", self.policy_file.path)
+        if changed or trigger == HANGUP:
+            for session in self.sessions:
+                session.wake(trigger)
 
     @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
     def _state_changed(self, event: Any) -> None:

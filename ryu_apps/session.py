@@ -71,6 +71,8 @@ class Session:
                 LOG.error("%s: %s; closing the connection", self._title, silence)
                 connection.datapath.close()
                 return
+            except Exception:  # a fault of ours at one event must not leave the switch alone at the next
+                LOG.exception("%s: nothing was decided", self._title)
 
     def _reconcile(self, connection: Connection, trigger: str) -> None:
         started = time.monotonic()

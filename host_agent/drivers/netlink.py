@@ -31,11 +31,14 @@ class FoundLink:
     ours: bool
     mtu: int
     up: bool
+    alive: bool  # whether it has a carrier: a tap or tun whose program has ended has none
     driver: str  # "tun", "wireguard", "openvswitch", ...
 
     def link(self) -> Link:
         # OVS internal ports are taps on the userspace datapath; a WireGuard device has no link layer address.
-        return Link(self.name, "wireguard" if self.driver in ("wireguard", "tun") else "socket", self.mtu, self.up)
+        return Link(
+            self.name, "wireguard" if self.driver in ("wireguard", "tun") else "socket", self.mtu, self.up, self.alive
+        )
 
 
 def links(netlink: Any) -> dict[str, FoundLink]:
@@ -52,14 +55,15 @@ def links(netlink: Any) -> dict[str, FoundLink]:
             message.get("ifalias") == OWNER,
             message.get("mtu"),
             bool(message["flags"] & UP),
+            message.get("carrier") != 0,
             driver or "",
         )
     return found
 
 
 def addresses(netlink: Any, known: dict[str, FoundLink]) -> frozenset[Address]:
-    """All addresses of our links, but the link-local ones that the kernel gives."""
-    names = {link.index: link.name for link in known.values() if link.ours and link.name != "lo"}
+    """All addresses of our links that live, but the link-local ones that the kernel gives."""
+    names = {link.index: link.name for link in known.values() if link.ours and link.alive and link.name != "lo"}
     found = set()
     for message in netlink.get_addr():
         name = names.get(message["index"])
@@ -70,14 +74,18 @@ def addresses(netlink: Any, known: dict[str, FoundLink]) -> frozenset[Address]:
 
 
 def routes(netlink: Any, known: dict[str, FoundLink]) -> tuple[frozenset[Route], frozenset[Route]]:
-    """Our routes, and those of others (without the ones the kernel itself makes)."""
+    """Our routes by links that live, and those of others (without the ones the kernel itself makes)."""
     names = {link.index: link.name for link in known.values()}
     ours: set[Route] = set()
     others: set[Route] = set()
     for message in netlink.get_routes():
         if message["type"] not in NAMES or message["family"] not in FAMILIES or message["proto"] == 2:
             continue
-        (ours if message["proto"] == PROTOCOL else others).add(_route(message, names))
+        route = _route(message, names)
+        if message["proto"] != PROTOCOL:
+            others.add(route)
+        elif route.link is None or known[route.link].alive:
+            ours.add(route)
     return frozenset(ours), frozenset(others)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from host_agent.command import run
-from host_agent.errors import CommandFailed, Missing
+from host_agent.errors import AgentError, CommandFailed, Missing
 from host_agent.state import OWNER, Bridge
 
 TIMEOUT = 15  # seconds ovs-vswitchd has to carry a transaction out
@@ -116,7 +116,13 @@ def _add_port(bridge: str, port: str) -> list[str]:
 
 
 def _transact(words: list[str]) -> None:
-    run(["ovs-vsctl", f"--timeout={TIMEOUT}", "--", *words])
+    """One transaction, carried out when this returns. Raises AgentError if ovs-vswitchd does not do its part."""
+    try:
+        run(["ovs-vsctl", f"--timeout={TIMEOUT}", "--", *words])
+    except CommandFailed as error:
+        if error.ended:
+            raise
+        raise AgentError(f"ovs-vswitchd does not answer; see: systemctl status openvswitch-switch ({error})") from None
 
 
 def _rows(line: str) -> list[dict[str, Any]]:

@@ -111,6 +111,20 @@ def test_a_port_whose_device_is_gone_gets_a_new_one() -> None:
     assert [type(step) for step in steps] == [Replug, MoveLink, SetLink, Add]
 
 
+def test_a_dead_link_makes_room_for_its_successor() -> None:
+    """After a restart of ovs-vswitchd: the old device is in the container, the new one on the node."""
+    (link,) = WANTED.namespaces["ct200"].links
+    dead = with_namespace("ct200", links=frozenset({replace(link, alive=False)}), addresses=frozenset())
+    found = replace(dead, namespaces={**dead.namespaces, "": NamespaceState(links=frozenset({link}))})
+    assert words(found) == [
+        "ct200: remove link internal_200, nothing is behind it any more",
+        "ct200: move link internal_200 here from node",
+        "ct200: set link internal_200 up",
+        "ct200: add address 100.104.70.10/24 dev internal_200",
+    ]
+    assert "ct200: remove link internal_200, nothing is behind it any more" in words(found, HostState())
+
+
 def test_only_what_differs_of_a_bridge_is_named() -> None:
     (bridge,) = WANTED.bridges
     found = replace(WANTED, bridges=frozenset({replace(bridge, fail_mode="standalone")}))

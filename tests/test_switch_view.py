@@ -1,0 +1,95 @@
+"""The JSON that the REST interface gives, from values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ryu_apps.account import LastChange, SwitchAccount
+from ryu_apps.flow import item_cookie
+from ryu_apps.policy_file import CompiledPolicy, compile_document
+from ryu_apps.view import chain_view, policy_view, switch_view
+from ryu_apps.wire import InstalledEntry, SwitchEntry, resolve
+
+FILE = Path(__file__).parents[1] / "policies/documents/privacy-router.json"
+COMPILED: CompiledPolicy = compile_document(FILE.read_text(), str(FILE))
+PORTS = {port: number for number, port in enumerate(sorted({p for e in COMPILED.entries for p in e.ports}), 1)}
+CHANGE = LastChange(1.5, 2, 0, 0, 2, 1, 4.2, True, None, "connected")
+OURS = SwitchAccount(7, "ovsbr0", ours=True, connected=True, last_change=CHANGE, changes_total=1)
+
+
+def installed(ports: dict[str, int] = PORTS) -> list[InstalledEntry]:
+    ready, _ = resolve(COMPILED.entries, ports)
+    return [InstalledEntry(wanted, 3, 300, 60) for _, wanted in ready]
+
+
+def states(view: dict[str, Any]) -> dict[str, int]:
+    found = [entry["state"] for entry in view["entries"]]
+    return {state: found.count(state) for state in sorted(set(found))}
+
+
+def test_a_switch_that_holds_everything() -> None:
+    view = switch_view(OURS, COMPILED, PORTS, installed())
+    assert states(view) == {"installed": len(COMPILED.entries)}
+    assert view["drift"] == {"missing": 0, "altered": 0, "surplus": 0} and view["waiting"] == []
+    assert (view["dpid"], view["desired"], view["last_change"]["added"]) == (7, len(COMPILED.entries), 2)
+    entry = next(entry for entry in view["entries"] if entry["item"] == "function route vector_db")
+    assert (entry["table_name"], entry["packets"], entry["bytes"]) == ("mesh", 3, 300)
+    assert entry["match"].startswith(("ip,", "arp,")) and entry["actions"] == "output:internal_200"
+
+
+def test_every_kind_of_difference_is_told_apart() -> None:
+    held = installed()
+    altered = replace(held[1], entry=replace(held[1].entry, instructions=b"\0\1\0\10\24\0\0\0"))
+    removed_item = SwitchEntry(10, 7, (), b"", item_cookie("an item of an older policy"))
+    foreign = SwitchEntry(30, 7, (), b"", 7)
+    extra = [InstalledEntry(removed_item, 1, 60, 1), InstalledEntry(foreign, 1, 60, 1)]
+    view = switch_view(OURS, COMPILED, PORTS, [*held[2:], altered, *extra])
+    assert view["drift"] == {"missing": 1, "altered": 1, "surplus": 1}
+    assert next(entry for entry in view["entries"] if entry["state"] == "altered")["found"] == "goto_table:20"
+    assert next(entry for entry in view["entries"] if entry["state"] == "surplus")["table"] == 10
+
+
+def test_waiting_entries_are_no_drift() -> None:
+    ports = {port: number for port, number in PORTS.items() if port != "internal_200"}
+    view = switch_view(OURS, COMPILED, ports, installed(ports))
+    assert view["waiting"] == [{"port": "internal_200", "entries": 5}]
+    assert states(view)["waiting"] == 5 and not any(view["drift"].values())
+
+
+def test_what_is_not_ours_or_does_not_answer_has_no_entries() -> None:
+    strange = switch_view(replace(OURS, ours=False, name="other0"), COMPILED, PORTS, installed())
+    assert (strange["desired"], strange["installed"], strange["entries"]) == (0, 0, [])
+    silent = switch_view(OURS, COMPILED, {}, None)
+    assert (silent["desired"], silent["installed"], silent["waiting"]) == (len(COMPILED.entries), 0, [])
+    assert not any(silent["drift"].values())  # not known is not the same as missing
+
+
+def test_the_chain_without_a_switch_has_its_hops_and_no_ports() -> None:
+    view = chain_view(None, COMPILED, {}, ())
+    assert [(hop["kind"], hop["port"], hop["present"]) for hop in view["hops"]] == [
+        ("gateway", "internal_100", False),
+        ("warp", "warp0", False),
+        ("xray", "internal_101", False),
+    ]
+    assert view["connected"] is False and {link["packets"] for link in view["links"]} == {0}
+
+
+def test_links_are_summed_by_item_and_direction() -> None:
+    links = chain_view(OURS, COMPILED, PORTS, installed())["links"]
+    back = [link for link in links if link["item"] == "WARP tunnel -> WireGuard gateway (return)"]
+    assert back == [
+        {
+            "item": "WARP tunnel -> WireGuard gateway (return)",
+            "from": "warp0",
+            "to": "internal_100",
+            "packets": 6,  # client subnet and gateway address
+            "bytes": 600,
+        }
+    ]
+
+
+def test_the_policy_names_what_was_refused() -> None:
+    view = policy_view(COMPILED, ["policy.json:3: wrong"])
+    assert view["file"] == str(FILE) and len(view["revision"]) == 64 and view["problems"] == ["policy.json:3: wrong"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, sysctl, wireguard
+from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, ports, sysctl, wireguard
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.state import NODE, Chain, Daemon, HostState, Link, NamespaceState, Stranger
 
@@ -18,9 +18,9 @@ def read(wanted: HostState, namespaces: Namespaces) -> HostState:
     running = daemon.processes()
     names = namespaces.names()
     links = {name: netlink.links(namespaces.netlink(name)) for name in [NODE, *names]}
-    ports = frozenset(port for bridge in switch.bridges for port in bridge.ports)
+    plugged = frozenset(port for bridge in switch.bridges for port in bridge.ports)
     processes = frozenset(process.name for process in running)
-    states = {NODE: NamespaceState(links=_on_node(links[NODE], ports, processes))}
+    states: dict[str, NamespaceState] = {NODE: NamespaceState(links=_on_node(links[NODE], plugged, processes))}
     strangers = [*_strange_ports(wanted, switch), *_strange_links(wanted, links[NODE], states[NODE])]
     for name in names:
         wish = wanted.namespaces.get(name, NamespaceState())
@@ -28,6 +28,7 @@ def read(wanted: HostState, namespaces: Namespaces) -> HostState:
         if name in wanted.namespaces or state != NamespaceState():
             states[name] = state
         strangers += others
+    strangers += _strange_sockets(wanted, states)
     return HostState(
         switch.bridges,
         {name: state for name, state in states.items() if name != NODE or state.links},
@@ -38,12 +39,12 @@ def read(wanted: HostState, namespaces: Namespaces) -> HostState:
     )
 
 
-def _on_node(links: Links, ports: frozenset[str], processes: frozenset[str]) -> frozenset[Link]:
+def _on_node(links: Links, plugged: frozenset[str], processes: frozenset[str]) -> frozenset[Link]:
     """Links of ours that are still, or again, where they were born."""
     return frozenset(
         link.link()
         for link in links.values()
-        if link.ours or link.name in ports or wireguard.process_name(link.name) in processes
+        if link.ours or link.name in plugged or wireguard.process_name(link.name) in processes
     ) - frozenset(link.link() for link in links.values() if link.name == "lo")
 
 
@@ -107,6 +108,19 @@ def _strange_links(wanted: HostState, links: Links, node: NamespaceState) -> Ite
         for link in state.links:
             if link.name in links and link.name not in ours:
                 yield Stranger(f"node: link {link.name}", f"remove it: ip link del {link.name} (or wg-quick down)")
+
+
+def _strange_sockets(wanted: HostState, states: dict[str, NamespaceState]) -> Iterator[Stranger]:
+    """UDP ports of the node that a WireGuard device which is not there yet will need."""
+    there = {device.name for state in states.values() for device in state.wireguard}
+    taken = ports.bound()
+    for state in wanted.namespaces.values():
+        for device in state.wireguard:
+            if device.listen_port in taken and device.name not in there:
+                yield Stranger(
+                    f"node: the program on UDP port {device.listen_port}",
+                    "end it, or set another wireguard.listen_port",
+                )
 
 
 def _daemons(

@@ -11,7 +11,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from host_agent import actual
 from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, sysctl, wireguard
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.errors import AgentError, CommandFailed, Conflict, NotConverged
+from host_agent.errors import AgentError, Conflict, NotConverged
 from host_agent.plan import plan
 from host_agent.state import HostState
 from host_agent.steps import (
@@ -73,7 +73,7 @@ def _carry_out(step: Step, namespaces: Namespaces, state_dir: Path, done: Progre
     begin = time.perf_counter()
     try:
         _execute(step, namespaces, state_dir)
-    except (AgentError, CommandFailed, NetlinkError, OSError) as error:
+    except (AgentError, NetlinkError, OSError) as error:
         raise NotConverged(
             f"{step}: {error}", "what was done before stays; the next apply goes on from there"
         ) from error

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyroute2.netlink.exceptions import NetlinkError
 from rich.console import Console
 from rich.table import Table
 
@@ -71,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(output, 2, [str(problem) for problem in error.problems])
     except AgentError as error:
         return _failed(output, error.exit_code, list(error.problems))
+    except (NetlinkError, OSError) as error:
+        return _failed(output, AgentError.exit_code, [f"the state of this machine cannot be read: {error}"])
 
 
 def _parser() -> argparse.ArgumentParser:

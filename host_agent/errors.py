@@ -49,7 +49,7 @@ class Locked(AgentError):
     exit_code = 4
 
 
-class CommandFailed(Exception):
+class CommandFailed(AgentError):
     """A program we ran ended badly. Its input is never shown (it may hold secrets)."""
 
     def __init__(self, argv: Sequence[str], returncode: int | None, stderr: str) -> None:

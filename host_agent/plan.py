@@ -101,9 +101,9 @@ def _routes(pair: Pair, by_link: bool) -> Iterator[Step]:
             yield ReplaceRoute(name, route) if route.key in there else Add(name, route)
 
 
-def _route_order(route: Route) -> tuple[int, int, str]:
-    """Last resorts first, then the narrower before the wider: a packet never finds only the wide one."""
-    return (-route.metric, -route.destination.prefixlen, str(route))
+def _route_order(route: Route) -> tuple[int, str]:
+    """The narrower before the wider: a packet never finds only the wide one."""
+    return (-route.destination.prefixlen, str(route))
 
 
 def _rules(pair: Pair) -> Iterator[Step]:

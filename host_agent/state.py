@@ -24,6 +24,7 @@ MAIN_TABLE = 254
 LAST_METRIC = 4278198272  # behind every other route, as wg-quick and systemd-networkd number a last resort
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # a Linux link name, narrower than the kernel's rule
+NAMESPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")  # a file name in /run/netns
 IPSET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}")
 
 IPAddress = IPv4Address | IPv6Address
@@ -306,6 +307,7 @@ def combine(parts: Iterable[HostState]) -> HostState:
     for part in parts:
         namespaces = dict(whole.namespaces)
         for name, state in part.namespaces.items():
+            checked(name, NAMESPACE_NAME)
             namespaces[name] = namespaces.get(name, NamespaceState()) | state
         whole = HostState(
             whole.bridges | part.bridges,

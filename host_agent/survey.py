@@ -86,8 +86,9 @@ def namespaces(policy: PrivacyRouter) -> dict[str, str]:
             found[name] = str(DIRECTORY / name)
         elif name in numbers and _there("lxc-info"):
             with suppress(CommandFailed):
-                pid = int(run(["lxc-info", "--name", str(numbers[name]), "--pid", "--no-humanize"]))
-                found[name] = f"/proc/{pid}/ns/net"
+                pid = run(["lxc-info", "--name", str(numbers[name]), "--pid", "--no-humanize"]).strip()
+                if pid and Path(f"/proc/{pid}/ns/net").exists():
+                    found[name] = f"/proc/{pid}/ns/net"
     return found
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_agent.command import run
+from host_agent.drivers import ports
 from host_agent.errors import AgentError, CommandFailed, Missing
 from host_agent.facts import XrayProgram
 from host_agent.state import Daemon
@@ -32,13 +33,17 @@ class Process:
 
 
 def processes() -> tuple[Process, ...]:
-    """Our processes, by the mark in their environment. Ended ones and other users' have none."""
+    """Our processes, by the mark in their environment. Ended ones and other users' have none.
+
+    Those of a container or a lab, which has process ids of its own, belong to the agent in there.
+    """
     found = []
+    home = os.stat("/proc/self/ns/pid").st_ino
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
                 environment = (entry / "environ").read_bytes()
-                if MARK.encode() in environment:
+                if MARK.encode() in environment and os.stat(entry / "ns" / "pid").st_ino == home:
                     found.append(_process(entry, environment))
     return tuple(sorted((process for process in found if process), key=lambda process: process.pid))
 
@@ -80,26 +85,34 @@ def wait_for_port(daemon: Daemon, running: subprocess.Popen[bytes], port: int) -
     while time.monotonic() < deadline:
         if running.poll() is not None:
             raise AgentError(f"{daemon.name} ended at once; its log: {daemon.log}")
-        if port in _listening(running.pid):
+        if port in ports.listening(running.pid):
             return
         time.sleep(0.01)
     raise AgentError(f"{daemon.name} did not listen on port {port} in {LISTEN_TIME:.0f} s; its log: {daemon.log}")
 
 
 def stop(name: str) -> bool:
-    """End all our processes of this name; whether there was one."""
+    """End all our processes of this name; whether there was one. Raises AgentError if one does not end."""
     ending = [process.pid for process in processes() if process.name == name]
     for pid in ending:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + END_TIME
-    while any(process.pid in ending for process in processes()):
-        if time.monotonic() > deadline:
-            for pid in ending:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        time.sleep(0.005)
+    if not _wait_for_end(ending, END_TIME):
+        for pid in ending:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not _wait_for_end(ending, END_TIME):
+            raise AgentError(f"{name} does not end, not even when killed")
     return bool(ending)
+
+
+def _wait_for_end(pids: list[int], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(process.pid in pids for process in processes()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def xray_program() -> XrayProgram | None:
@@ -122,15 +135,3 @@ def xray_command(config: Path) -> list[str]:
     if program is None:
         raise Missing("xray or v2ray: neither is installed; apt install v2ray")
     return list(program.argv(str(config)))
-
-
-def _listening(pid: int) -> set[int]:
-    """TCP ports that somebody listens on in the process's network namespace, proc(5)."""
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError):
-            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-                _, local, _, state = line.split()[:4]
-                if state == "0A":
-                    ports.add(int(local.rpartition(":")[2], 16))
-    return ports

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from host_agent.command import run
 from host_agent.state import OWNER, Chain, Family, FilterRule
@@ -17,7 +18,9 @@ TOOLS: dict[Family, tuple[str, str]] = {
 
 
 def read(family: Family) -> frozenset[Chain]:
-    """Our chains in the namespace the caller is in."""
+    """Our chains in the namespace the caller is in; none if the kernel does not have the family."""
+    if not Path("/proc/sys/net", family).exists():
+        return frozenset()
     return parse(family, run([TOOLS[family][0]]))
 
 

@@ -63,7 +63,7 @@ def read(namespaces: Namespaces, name: str, namespace: str) -> uapi.Reading | No
         with suppress(OSError):
             return uapi.parse_get(name, _talk(name, "get=1\n\n"))
     with suppress(NetlinkError, OSError), namespaces.inside(namespace), WireGuard() as kernel:
-        return _reading(name, kernel.info(name))
+        return from_netlink(name, kernel.info(name))
     return None
 
 
@@ -77,7 +77,7 @@ def configure(namespaces: Namespaces, name: str, namespace: str, change: WireGua
         key = change.private_key.text if change.private_key else None
         kernel.set(name, private_key=key, listen_port=change.listen_port)
         for peer in change.peers:
-            kernel.set(name, peer=_peer_words(peer))
+            kernel.set(name, peer=for_netlink(peer))
         for public_key in change.removed:
             kernel.set(name, peer={"public_key": public_key, "remove": True})
 
@@ -112,7 +112,8 @@ def _talk(name: str, question: str) -> str:
     return answer.decode()
 
 
-def _peer_words(peer: Peer) -> dict[str, Any]:
+def for_netlink(peer: Peer) -> dict[str, Any]:
+    """The peer as pyroute2 takes it."""
     words: dict[str, Any] = {
         "public_key": peer.public_key,
         "preshared_key": peer.preshared_key.text if peer.preshared_key else uapi.NO_KEY,
@@ -125,8 +126,8 @@ def _peer_words(peer: Peer) -> dict[str, Any]:
     return words
 
 
-def _reading(name: str, messages: Any) -> uapi.Reading:
-    """From generic netlink; a device with many peers comes in several messages."""
+def from_netlink(name: str, messages: Any) -> uapi.Reading:
+    """What the kernel's answer says; a device with many peers comes in several messages."""
     private, port = "", 0
     peers: dict[str, Peer] = {}
     traffic: dict[str, uapi.Traffic] = {}

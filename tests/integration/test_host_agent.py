@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,7 +136,6 @@ def test_what_is_changed_by_hand_comes_back(node: Node, what: str) -> None:
     damage, repair = REPAIRS[what]
     node.run(*damage)
     assert node.agent("plan").returncode == 1
-    assert node.agent("status").returncode == 1
     steps = node.apply()
     assert [step for step in steps if step.startswith(repair)], steps
     assert node.apply() == []
@@ -146,7 +146,7 @@ def test_a_killed_daemon_comes_back(node: Node, daemon: str) -> None:
     before = node.pid(daemon)
     node.run("kill", "-KILL", before)
     wait_for(lambda: node.has_ended(before), f"{daemon} to end")
-    assert node.agent("plan").returncode == 1
+    assert node.agent("status").returncode == 1
     node.apply()
     assert node.pid(daemon) != before and node.apply() == []
 
@@ -186,6 +186,27 @@ def test_a_mesh_container_that_comes_and_goes(node: Node) -> None:
     node.run("ip", "netns", "del", "ct201")
     assert node.apply() == ["bridge ovsbr0: remove ports internal_201"]
     assert node.status()["waiting"] == ["internal_201 waits for container 201"]
+
+
+def test_a_container_that_only_lxc_knows(fresh: Node, tmp_path: Path) -> None:
+    """A container runtime that names no namespaces: ``lxc-info`` tells the first process of a running container."""
+    started = tmp_path / "pid"
+    container = fresh.start("unshare", "--net", "sh", "-c", f"echo $$ >{started}; exec sleep 1000")
+    wait_for(lambda: started.exists() and started.read_text().endswith("\n"), "the container to start")
+    pid = started.read_text().strip()
+    fake = tmp_path / "lxc-info"
+    fake.write_text(f'#!/bin/sh\n[ "$2" = 200 ] && echo {pid} || {{ echo "$2: no such container" >&2; exit 1; }}\n')
+    fake.chmod(0o755)
+    fresh.run("mount", "-t", "tmpfs", "tmpfs", "/usr/local/sbin")
+    fresh.run("cp", fake, "/usr/local/sbin/lxc-info")
+    assert "ct200: move link internal_200 here from node" in fresh.apply()
+    inside = ("nsenter", "--target", pid, "--net", "ip", "-br", "address")
+    assert "100.104.70.10/24" in fresh.run(*inside)
+    assert fresh.namespaces() == {"ct100", "ct101", "warp"} and fresh.apply() == []
+    assert fresh.status()["waiting"] == ["internal_201 waits for container 201"]
+    assert fresh.agent("stop").returncode == 0
+    assert "internal_200" not in fresh.run(*inside)
+    container.kill()
 
 
 def test_a_changed_policy_moves_the_machine_to_the_new_state(node: Node, tmp_path: Path) -> None:
@@ -314,6 +335,16 @@ def test_strangers_objects_survive_apply_and_stop(fresh: Node) -> None:
     others.kill()
 
 
+def test_a_taken_udp_port_is_said_before_anything_is_done(fresh: Node) -> None:
+    words = "import socket, time; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.bind(('::', 51820))"
+    holder = fresh.start(sys.executable, "-c", f"{words}; time.sleep(1000)")
+    wait_for(lambda: ":51820 " in fresh.run("ss", "-uln"), "the port to be taken")
+    done = fresh.agent("apply")
+    assert done.returncode == 1 and "node: the program on UDP port 51820 is not ours" in done.stderr
+    assert fresh.namespaces() == set()
+    holder.kill()
+
+
 IN_THE_WAY: dict[str, tuple[str, str]] = {
     "bridge": ("ovs-vsctl add-br ovsbr0 -- set bridge ovsbr0 datapath_type=netdev", "bridge ovsbr0 is not ours"),
     "port": (
@@ -348,15 +379,16 @@ def test_a_container_with_an_uplink_of_its_own_is_refused(fresh: Node) -> None:
     assert fresh.run("ovs-vsctl", "list-br") == ""
 
 
-def test_a_held_lock_is_exit_4(node: Node) -> None:
-    holder = node.start("flock", node.state / "lock", "sleep", "1000")
+def test_a_held_lock_is_exit_4(node: Node, tmp_path: Path) -> None:
+    started = tmp_path / "pid"
+    node.start("sh", "-c", f"exec 9>{node.state}/lock; flock 9; echo $$ >{started}; exec sleep 1000")
     try:
-        wait_for(lambda: node.agent("apply").returncode == 4, "the lock to be held")
+        wait_for(started.exists, "the lock to be held")
+        assert node.agent("apply").returncode == 4
         assert "holds" in node.agent("stop").stderr
         assert node.agent("plan").returncode == 0, "looking needs no lock"
     finally:
-        node.run("pkill", "-f", "^sleep 1000$")
-        holder.wait()
+        node.run("kill", started.read_text().strip())
 
 
 def test_stop_without_a_policy_goes_by_the_marks(node: Node) -> None:

@@ -52,6 +52,7 @@ def test_from_nothing_blocks_first_and_starts_programs_last() -> None:
     first_link = kinds.index(SetLink)
     assert max(n for n, step in enumerate(steps) if "iptables" in str(step) or "ipset" in str(step)) < first_link
     assert max(n for n, step in enumerate(steps) if str(step).endswith("metric 4278198272")) < first_link
+    assert place["warp: add route 10.100.0.0/24 via 10.99.0.100 dev warp0 table 1002"] < tunnel
     assert kinds.index(CreateNamespace) < kinds.index(ChangeBridge) < kinds.index(MoveLink)
     assert kinds[-1] is StartDaemon
     for text, number in place.items():

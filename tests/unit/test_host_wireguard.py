@@ -8,8 +8,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 from host_examples import key
+from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
 
 from host_agent.drivers.uapi import parse_get, render_set
+from host_agent.drivers.wireguard import for_netlink, from_netlink
 from host_agent.peers import WireGuardChange, change
 from host_agent.state import Endpoint, Peer, Secret, WireGuardDevice
 
@@ -33,6 +35,8 @@ def test_a_new_device_is_told_everything() -> None:
 
 
 def test_only_the_changed_peer_is_named() -> None:
+    for differing in ({"preshared_key": None}, {"allowed_ips": frozenset()}, {"keepalive": 0}):
+        assert change(DEVICE, replace(DEVICE, peers=frozenset({replace(PEER, **differing)}))).peers == (PEER,)
     other = Peer(key(9), None, NETWORK)
     found = replace(DEVICE, peers=frozenset({replace(PEER, keepalive=0), other}))
     assert change(DEVICE, found) == WireGuardChange(None, None, (PEER,), (key(9),))
@@ -114,6 +118,20 @@ def test_get_as_text() -> None:
     seen = reading.traffic[0]
     assert (seen.endpoint, seen.handshake, seen.received, seen.sent) == ("198.51.100.1:2408", 1700000000, 22, 11)
     assert reading.traffic[1].handshake == 0
+
+
+def test_the_kernels_netlink_says_the_same() -> None:
+    """What is sent to a kernel device, read back as the kernel would answer."""
+    message = wgmsg()
+    message["cmd"] = 0
+    message["attrs"] = [["WGDEVICE_A_PRIVATE_KEY", key(1)], ["WGDEVICE_A_LISTEN_PORT", 51820]]
+    AsyncWireGuard._wg_set_peer(AsyncWireGuard.__new__(AsyncWireGuard), message, for_netlink(PEER))
+    message.encode()
+    answer = wgmsg(message.data)
+    answer.decode()
+    reading = from_netlink("wg0", [answer])
+    assert reading.device == DEVICE
+    assert reading.traffic[0].endpoint == str(HERE)
 
 
 def test_an_error_answer_is_an_error() -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface
 
-from policies.model import FunctionRoute, PrivacyRouter
+from policies.functions import addresses, destination, functions
+from policies.model import PrivacyRouter
 from topology.plan import AddressPlan, Hop, MeshSocket, container_namespace, subnet_address
 
-
-def destination(route: FunctionRoute) -> IPv4Address | None:
-    """The single IPv4 address that a function route matches on, if it matches on one."""
-    text = dict(route.match_fields).get("nw_dst", "")
-    address, _, length = text.partition("/")
-    try:
-        return IPv4Address(address) if length in ("", "32", "255.255.255.255") else None
-    except ValueError:
-        return None
+__all__ = ["address_plan", "destination"]
 
 
-def address_plan(policy: PrivacyRouter) -> AddressPlan:
-    """The plan of a validated policy (container ids fit the chain subnet)."""
-    return AddressPlan(_hops(policy), _mesh(policy), subnet_address(policy.chain.client_subnet, 1))
+def address_plan(policy: PrivacyRouter, owned: Mapping[str, tuple[IPv4Address, ...]] | None = None) -> AddressPlan:
+    """The plan of a validated policy (container ids fit the chain subnet).
+
+    ``owned``: the addresses of its mesh sockets, where they are known already (``policies.functions.addresses``).
+    """
+    owned = addresses(policy, functions(policy)) if owned is None else owned
+    return AddressPlan(_hops(policy), _mesh(policy, owned), subnet_address(policy.chain.client_subnet, 1))
 
 
 def _hops(policy: PrivacyRouter) -> tuple[Hop, ...]:
@@ -53,21 +51,22 @@ def _hops(policy: PrivacyRouter) -> tuple[Hop, ...]:
     return tuple(hops)
 
 
-def _mesh(policy: PrivacyRouter) -> tuple[MeshSocket, ...]:
-    routes: dict[str, FunctionRoute] = {}
+def _mesh(policy: PrivacyRouter, owned: Mapping[str, tuple[IPv4Address, ...]]) -> tuple[MeshSocket, ...]:
+    served: dict[str, str] = {}
     for route in policy.openflow.function_routing:
-        routes.setdefault(route.target_socket, route)
-    sockets = []
-    for socket in policy.socket_networking.mesh_sockets:
-        served = routes.get(socket.name)
-        address = destination(served) if served else None
-        sockets.append(
-            MeshSocket(
-                socket.name,
-                socket.container_id,
-                container_namespace(socket.container_id),
-                served.function if served else None,
-                IPv4Interface((address, policy.netmaker.subnet.prefixlen)) if address else None,
-            )
+        served.setdefault(route.target_socket, route.function)
+    length = policy.netmaker.subnet.prefixlen
+    interfaces = {
+        socket: tuple(IPv4Interface((address, length)) for address in given) for socket, given in owned.items()
+    }
+    return tuple(
+        MeshSocket(
+            socket.name,
+            socket.container_id,
+            container_namespace(socket.container_id),
+            served.get(socket.name),
+            interfaces[socket.name][0] if socket.name in interfaces else None,
+            interfaces.get(socket.name, ())[1:],
         )
-    return tuple(sockets)
+        for socket in policy.socket_networking.mesh_sockets
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from policies import rules_addresses, rules_flows, rules_ports
+from policies import rules_addresses, rules_flows, rules_functions, rules_ports
 from policies.errors import Problem
 from policies.model import NOWHERE, Place, PrivacyRouter
 from policies.rules import ROOT, Case, Rule
 
-RULES: tuple[Rule, ...] = (*rules_ports.RULES, *rules_addresses.RULES, *rules_flows.RULES)
+RULES: tuple[Rule, ...] = (*rules_ports.RULES, *rules_addresses.RULES, *rules_flows.RULES, *rules_functions.RULES)
 
 
 def check(

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
-from policies.errors import DocumentError, Problem
+from policies.errors import MOST_PROBLEMS, DocumentError, Problem
 from policies.model import Place
 from policies.syntax import Event, Scalar, SyntaxFault, json_events, yaml_events
 
@@ -18,8 +19,7 @@ DEEPEST = 32  # mappings and lists inside each other; a policy needs six
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A value with its line (from 1). ``key_line`` is that of the key which names it, or its own."""
 
     value: Scalar | tuple[Node, ...] | dict[str, Node]
@@ -100,16 +100,25 @@ def _fault(file: str, line: int, message: str) -> DocumentError:
     return DocumentError([Problem(Place(file, line, ""), message)])
 
 
-@dataclass
+@dataclass(slots=True)
 class _Open:
     """A mapping or list that is being filled. ``key`` is the key that waits for its value."""
 
     children: dict[str, Node] | list[Node]
     line: int
     key_line: int
-    path: str
+    outer: _Open | None
     key: str | None = None
     waiting_line: int = 0
+
+    def path(self) -> str:
+        """The dotted path of the mapping or list."""
+        if self.outer is None:
+            return ""
+        outer = self.outer.path()
+        if isinstance(self.outer.children, list):
+            return f"{outer}[{len(self.outer.children)}]"
+        return child_path(outer, self.outer.key or "")
 
 
 @dataclass
@@ -122,41 +131,37 @@ class _Builder:
     root: Node | None = None
 
     def build(self, events: Iterable[Event]) -> Node | None:
-        for event in events:
+        for kind, line, value in events:
             inner = self.stack[-1] if self.stack else None
-            if event.kind == "end":
+            if kind == "end":
                 self._close()
-            elif inner is not None and isinstance(inner.children, dict) and inner.key is None:
-                self._take_key(inner, inner.children, event)
-            elif event.kind == "scalar":
-                self._place(
-                    event.value, event.line, inner.waiting_line if inner and inner.key is not None else event.line
-                )
+            elif inner is not None and inner.key is None and isinstance(inner.children, dict):
+                self._take_key(inner, inner.children, line, value)
+            elif kind == "scalar":
+                self._place(value, line, inner.waiting_line if inner is not None and inner.key is not None else line)
             else:
-                self._open(inner, event)
+                self._open(inner, kind, line)
         if self.problems:
             raise DocumentError(self.problems)
         return self.root
 
-    def _take_key(self, inner: _Open, children: dict[str, Node], event: Event) -> None:
-        if not isinstance(event.value, str):
-            raise SyntaxFault(event.line, "a key must be text: put it in quotes")
-        inner.key, inner.waiting_line = event.value, event.line
-        if event.value in children:
-            path = child_path(inner.path, event.value)
-            first = children[event.value].key_line
+    def _take_key(self, inner: _Open, children: dict[str, Node], line: int, key: Scalar) -> None:
+        if not isinstance(key, str):
+            raise SyntaxFault(line, "a key must be text: put it in quotes")
+        inner.key, inner.waiting_line = key, line
+        if key in children:
+            path = child_path(inner.path(), key)
+            first = children[key].key_line
             message = f"this key is given twice, first in line {first}: keep one of them"
-            self.problems.append(Problem(Place(self.file, event.line, path), message))
+            self.problems.append(Problem(Place(self.file, line, path), message))
+            if len(self.problems) >= MOST_PROBLEMS:
+                raise DocumentError(self.problems)
 
-    def _open(self, inner: _Open | None, event: Event) -> None:
+    def _open(self, inner: _Open | None, kind: str, line: int) -> None:
         if len(self.stack) >= DEEPEST:
-            raise SyntaxFault(event.line, f"nested deeper than {DEEPEST} levels, which no policy is")
-        path, key_line = "", event.line
-        if inner is not None and isinstance(inner.children, dict):
-            path, key_line = child_path(inner.path, inner.key or ""), inner.waiting_line
-        elif inner is not None:
-            path = f"{inner.path}[{len(inner.children)}]"
-        self.stack.append(_Open({} if event.kind == "mapping" else [], event.line, key_line, path))
+            raise SyntaxFault(line, f"nested deeper than {DEEPEST} levels, which no policy is")
+        key_line = inner.waiting_line if inner is not None and isinstance(inner.children, dict) else line
+        self.stack.append(_Open({} if kind == "mapping" else [], line, key_line, inner))
 
     def _close(self) -> None:
         done = self.stack.pop()

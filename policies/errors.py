@@ -20,6 +20,10 @@ class Problem:
         return ": ".join(part for part in (where, self.place.path, self.message) if part)
 
 
+MOST_PROBLEMS = 1000
+"""After so many the rest of a document is not read: nobody would read its problems, and a hostile one has millions."""
+
+
 class DocumentError(Exception):
     """The document cannot be used. ``problems`` holds everything that was found, in the order of the lines."""
 

@@ -113,6 +113,47 @@ def resolver(value: object) -> IPv4Address:
         raise _expected("the IPv4 address of a DNS server", value) from None
 
 
+def host_address(value: object) -> IPv4Address:
+    """The IPv4 address of a container or node."""
+    try:
+        return IPv4Address(value if isinstance(value, str) else "")
+    except ValueError:
+        raise _expected("an IPv4 address such as 100.104.70.10", value) from None
+
+
+def address_and_port(value: object) -> str:
+    """An IPv4 address and a TCP port, ADDRESS:PORT."""
+    address, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        IPv4Address(address)
+        port_number(int(port) if re.fullmatch(r"[0-9]{1,5}", port) else None)
+    except (ValueError, Unfit):
+        raise _expected("an IPv4 address and a port such as 198.51.100.1:443", value) from None
+    return f"{address}:{port}"
+
+
+def controller(value: object) -> str:
+    """Where a switch finds its controller: tcp:ADDRESS:PORT or ssl:ADDRESS:PORT, with an IPv4 address."""
+    method, _, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    address, _, port = rest.partition(":")
+    try:
+        IPv4Address(address)
+        fits = method in ("tcp", "ssl") and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    except ValueError:
+        fits = False
+    if not fits:
+        raise _expected("tcp:ADDRESS:PORT or ssl:ADDRESS:PORT, such as tcp:127.0.0.1:6653", value)
+    return str(value)
+
+
+def datapath_id(value: object) -> int:
+    """16 hexadecimal digits, as ovs-vsctl and ovs-ofctl show it (quote it in YAML: it may look like a number)."""
+    digits = value.removeprefix("0x").replace(":", "") if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-fA-F]{1,16}", digits) or not int(digits, 16):
+        raise _expected('a datapath id of up to 16 hexadecimal digits, such as "0000020000000001"', value)
+    return int(digits, 16)
+
+
 def subnet(value: object) -> IPv4Network:
     """An IPv4 subnet of hosts, from /8 to /30, as address/length."""
     expected = "an IPv4 subnet such as 10.99.0.0/24, from /8 to /30"

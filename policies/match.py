@@ -9,19 +9,21 @@ that it needs, or refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from policies.kinds import Unfit, described
-from policies.match_fields import ALIASES, ANY, IMPLIED, KNOWN, VALUES, WORDS
+from policies.match_fields import ALIASES, ANY, IMPLIED, KNOWN, REFUSED, WORDS, canonical
 
 Match = tuple[tuple[str, str], ...]
 
-_IPV4, _IPV6, _ARP = 0x0800, 0x86DD, 0x0806
-_ETHERNET = {_IPV4: "IPv4", _IPV6: "IPv6", _ARP: "ARP"}
-_PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6"}
+_IPV4, _IPV6, _ARP, _RARP, _MPLS = 0x0800, 0x86DD, 0x0806, 0x8035, (0x8847, 0x8848)
+_ETHERNET = {_IPV4: "IPv4", _IPV6: "IPv6", _ARP: "ARP", _RARP: "RARP", 0x8847: "MPLS", 0x8848: "MPLS multicast"}
+_PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 _IN_ARP = {"nw_src": "arp_spa", "nw_dst": "arp_tpa", "nw_proto": "arp_op"}  # as ovs-ofctl reads them after "arp"
+_WORD_OF = {meaning: word for word, meaning in WORDS.items()}
+_NEEDING_NOTHING = frozenset(("in_port", "nw_src", "nw_dst", *WORDS))  # spares the look at prerequisites
 _NOT_A_MATCH = frozenset(("priority", "table", "cookie", "actions", "action", "idle_timeout", "hard_timeout"))
 
 
@@ -86,6 +88,8 @@ def _read_field(reading: _Reading, key: str, given: str, value: str | None) -> N
     text = ""
     if given in _NOT_A_MATCH:
         problem = f"{given} is no match field: it has a key of its own, or is not the document's to set"
+    elif given in REFUSED:
+        problem = f"{given} {REFUSED[given]}"
     elif given not in KNOWN:
         near = get_close_matches(given[:60], sorted(KNOWN), 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(KNOWN))}"
@@ -96,7 +100,7 @@ def _read_field(reading: _Reading, key: str, given: str, value: str | None) -> N
         problem = f"{given} is given twice" if given == name else f"{given} is another name of {name}, given before"
     elif value is not None:
         try:
-            text = VALUES[name](value)
+            text = canonical(given, value)
         except Unfit as unfit:
             problem = f"{given}: {unfit}" if given != key else str(unfit)
     if problem:
@@ -116,30 +120,45 @@ def _with_prerequisites(reading: _Reading) -> Match:
             if name in fields and arp_name in fields:
                 raise MatchError([(reading.said_by[name][0], f"{name} is another name of {arp_name} in an ARP match")])
         fields = {_IN_ARP.get(name, name): text for name, text in fields.items()}
-    protocol = None if ethernet == _ARP else _ip_protocol(reading, ethernet)
+    protocol = _ip_protocol(reading, ethernet) if ethernet in (None, _IPV4, _IPV6) else None
     if ethernet is None and any(IMPLIED.get(name, (None, None))[1] == protocol for _, name in reading.claims):
         ethernet = _IPV4 if protocol is not None else None  # tcp_dst and the like: IPv4 unless IPv6 is said
-    for name in ("nw_proto", "nw_tos"):
-        if name in fields and ethernet not in (_IPV4, _IPV6):
-            raise MatchError([(reading.said_by[name][0], f"{name} needs ip or ipv6 beside it")])
-    for name in ("tp_src", "tp_dst"):
-        if name in fields and protocol not in (6, 17):
-            raise MatchError([(reading.said_by[name][0], f"{name} needs tcp or udp beside it (tcp6, udp6 for IPv6)")])
-    for name in ("icmp_type", "icmp_code"):
-        if name in fields and protocol not in (1, 58):
-            raise MatchError([(reading.said_by[name][0], f"{name} needs icmp or icmp6 beside it")])
+    for name, needed in _needs(ethernet, protocol, fields) if not fields.keys() <= _NEEDING_NOTHING else ():
+        if name in fields:
+            raise MatchError([(reading.said_by[name][0], f"{name} needs {needed} beside it")])
+    if "vlan_pcp" in fields:
+        fields.setdefault("vlan_vid", "any")
     return _spelled(fields, ethernet, protocol)
+
+
+def _needs(ethernet: int | None, protocol: int | None, fields: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """(field, what it needs beside it) for each field whose prerequisite is not met."""
+    if ethernet not in (_IPV4, _IPV6):
+        yield from ((name, "ip or ipv6") for name in ("nw_proto", "nw_tos", "nw_ecn", "nw_ttl", "ip_frag"))
+    if ethernet not in _MPLS:
+        yield from ((name, "mpls") for name in ("mpls_label", "mpls_tc", "mpls_bos", "mpls_ttl"))
+    if protocol not in (6, 17, 132):
+        yield from ((name, "tcp or udp, or sctp (tcp6 and so on for IPv6),") for name in ("tp_src", "tp_dst"))
+    if protocol != 6:
+        yield "tcp_flags", "tcp or tcp6"
+    if protocol not in (1, 58):
+        yield from ((name, "icmp or icmp6") for name in ("icmp_type", "icmp_code"))
+    neighbour = {"nd_target": ("135", "136"), "nd_sll": ("135",), "nd_tll": ("136",)}
+    for name, types in neighbour.items():
+        if protocol != 58 or fields.get("icmp_type") not in types or fields.get("icmp_code") != "0":
+            yield name, f"icmp6, icmp_type={' or '.join(types)} and icmp_code=0"
+    if fields.get("vlan_vid") == "none":
+        yield "vlan_pcp", "a VLAN tag"
 
 
 def _spelled(fields: dict[str, str], ethernet: int | None, protocol: int | None) -> Match:
     """The fields with the one most telling protocol word in place of dl_type and nw_proto."""
     kept = {name: text for name, text in fields.items() if text != ANY and name not in WORDS}
-    names = {meaning: word for word, meaning in WORDS.items()}
-    if ethernet is not None and (ethernet, None) in names:
+    if ethernet is not None and (ethernet, None) in _WORD_OF:
         kept.pop("dl_type", None)
-        word = names.get((ethernet, protocol))
+        word = _WORD_OF.get((ethernet, protocol))
         if word is None:
-            word = names[ethernet, None]
+            word = _WORD_OF[ethernet, None]
         else:
             kept.pop("nw_proto", None)
         kept[word] = ""

@@ -51,6 +51,8 @@ class Warp:
     wgcf_config: str | None = None  # None: "wgcf-profile.conf" in the configuration directory
     device: str = "wgcf"  # the WireGuard device
     namespace: str = "warp"
+    ports: tuple[int, ...] = ()  # further UDP ports of the endpoint, tried in turn when its own is dead
+    probe: str | None = None  # ADDRESS:PORT to connect to by TCP through the tunnel; None: handshakes tell
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class OpenFlow:
     enabled: bool = True
     privacy_flows: tuple[PrivacyFlow, ...] = ()
     function_routing: tuple[FunctionRoute, ...] = ()
+    foreign_flows: Literal["remove", "keep"] = "remove"  # entries of others in the tables of this program
+    controller: str = "tcp:127.0.0.1:6653"  # where the bridge finds its controller
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ class Netmaker:
     node_id: str | None = None  # when set and no interface is named, the interface is "nm-<node_id>"
     device: str = "netmaker"  # the layer 3 WireGuard device that Netmaker makes
     subnet: IPv4Network = IPv4Network("100.104.70.0/24")
+    mesh_address: IPv4Address | None = None  # this node's own; None: what the device has
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,7 @@ class Container:
     container_type: str  # the function it serves
     socket_port: str
     network_type: NetworkType
+    address: IPv4Address | None = None  # of a mesh container, in netmaker.subnet; None: that of its function
     place: Place = field(default=NOWHERE, compare=False)
 
 
@@ -168,4 +174,5 @@ class PrivacyRouter:
     netmaker: Netmaker = Netmaker()
     containers: tuple[Container, ...] = ()
     chain: Chain = Chain()
+    datapath_id: int | None = None  # of the bridge; None: Open vSwitch's own choice
     source: str = field(default="", compare=False)  # the file it came from

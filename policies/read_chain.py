@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from policies.kinds import (
+    address_and_port,
     boolean,
     container_number,
     file_path,
@@ -41,6 +42,8 @@ def read_warp(section: Section) -> Warp:
         wgcf_config=section.read("wgcf_config", or_null(file_path), Warp.wgcf_config),
         device=section.read("device", kernel_name, Warp.device),
         namespace=section.read("namespace", kernel_name, Warp.namespace),
+        ports=section.values("ports", port_number, Warp.ports),
+        probe=section.read("probe", or_null(address_and_port), Warp.probe),
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from policies.actions import action
+from typing import Literal
+
+from policies.actions import action, impossible
 from policies.kinds import (
     boolean,
     container_number,
+    controller,
     described,
+    host_address,
     identifier,
     integer,
     kernel_name,
@@ -30,12 +34,14 @@ from policies.reader import Section
 
 _PRIVACY: NetworkType = "privacy"
 _MESH: NetworkType = "mesh"
+_REMOVE: Literal["remove"] = "remove"
+_KEEP: Literal["keep"] = "keep"
 network_type = one_of(_PRIVACY, _MESH)
 
-# 0 is the last entry of each table. The chain's direction entries stand 10 above the highest privacy flow, and the
-# mesh's own two entries are 1 and 2 (docs/architecture.md).
+# 0 is the last entry of each table. The chain's direction entries stand 10 above the highest privacy flow, and 1 to 9
+# are the mesh's own entries (docs/policy.md).
 privacy_priority = integer(1, 65525)
-function_priority = integer(3, 65535)
+function_priority = integer(10, 65535)
 
 
 def read_socket_networking(section: Section) -> SocketNetworking:
@@ -63,6 +69,8 @@ def read_openflow(section: Section) -> OpenFlow:
     routes = (_function_route(entry) for entry in section.sections("function_routing", FunctionRoute))
     return OpenFlow(
         enabled=section.read("enabled", boolean, OpenFlow.enabled),
+        controller=section.read("controller", controller, OpenFlow.controller),
+        foreign_flows=section.read("foreign_flows", one_of(_REMOVE, _KEEP), OpenFlow.foreign_flows),
         privacy_flows=tuple(flow for flow in flows if flow is not None),
         function_routing=tuple(route for route in routes if route is not None),
     )
@@ -73,8 +81,8 @@ def _privacy_flow(section: Section) -> PrivacyFlow | None:
     match = _match(section)
     actions = section.values("actions", action, ()) if section.needs("actions") else ()
     description = section.read("description", or_null(text), None)
-    if "drop" in actions and len(actions) > 1:
-        section.lose("actions", '"drop" stands alone: remove it or the other actions')
+    for index, message in impossible(actions, match or ()) if match is not None else ():
+        section.lose("actions", message, index)
     if priority is None or match is None or not actions:
         return None
     return PrivacyFlow(priority, match, actions, description, section.place)
@@ -118,6 +126,7 @@ def read_netmaker(section: Section) -> Netmaker:
         node_id=node_id,
         device=section.read("device", kernel_name, Netmaker.device),
         subnet=section.read("subnet", subnet, Netmaker.subnet),
+        mesh_address=section.read("mesh_address", or_null(host_address), Netmaker.mesh_address),
     )
 
 
@@ -129,6 +138,7 @@ def read_containers(root: Section) -> tuple[Container, ...]:
         container_type = entry.require("container_type", identifier)
         socket_port = entry.require("socket_port", kernel_name)
         network = entry.require("network_type", network_type)
+        address = entry.read("address", or_null(host_address), None)
         if number and name and container_type and socket_port and network:
-            containers.append(Container(number, name, container_type, socket_port, network, entry.place))
+            containers.append(Container(number, name, container_type, socket_port, network, address, entry.place))
     return tuple(containers)

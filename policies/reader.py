@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from policies.document import Document, Node, child_path
-from policies.errors import Problem
+from policies.errors import MOST_PROBLEMS, DocumentError, Problem
 from policies.kinds import Kind, Unfit, described, or_null
 from policies.model import Place
 
 T = TypeVar("T")
 
-_NOT_KEYS = ("place", "source")  # fields that the document does not give
+_NOT_KEYS = {"place", "source"}  # fields that the document does not give
 
 
 @dataclass
@@ -30,7 +30,10 @@ class Findings:
     unread: set[str] = field(default_factory=set)
 
     def report(self, line: int, path: str, message: str) -> None:
+        """Raises DocumentError when there are too many already."""
         self.problems.append(Problem(Place(self.document.file, line, path), message))
+        if len(self.problems) >= MOST_PROBLEMS:
+            raise DocumentError(self.problems)
 
     def lose(self, line: int, path: str, message: str) -> None:
         """Report a value that could not be read."""
@@ -58,7 +61,7 @@ class Section:
         if not isinstance(node.value, dict):
             findings.lose(node.line, path, f"expected a mapping, got {described(node.value)}")
             return
-        known = {entry.name for entry in fields(record)} - set(_NOT_KEYS)
+        known = record.__dataclass_fields__.keys() - _NOT_KEYS
         for key, child in node.value.items():
             if key in known:
                 self._children[key] = child
@@ -119,10 +122,12 @@ class Section:
             self.lose(key, "expected at least one entry in this list")
         return tuple(result)
 
-    def lose(self, key: str, message: str, inner: str = "") -> None:
-        """Note that the value of a key cannot be used, or that of the key ``inner`` in the mapping under it."""
+    def lose(self, key: str, message: str, inner: str | int = "") -> None:
+        """Note that the value of a key cannot be used, or that of ``inner`` in the mapping or list under it."""
         node, path = self._children[key], child_path(self.path, key)
-        if inner and isinstance(node.value, dict):
+        if isinstance(inner, int) and isinstance(node.value, tuple):
+            node, path = node.value[inner], f"{path}[{inner}]"
+        elif isinstance(inner, str) and inner and isinstance(node.value, dict):
             node, path = node.value[inner], child_path(path, inner)
         self._findings.lose(node.line, path, message)
 

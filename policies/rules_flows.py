@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network
 
 from policies.actions import output_port
 from policies.model import FunctionRoute, PrivacyFlow
@@ -75,14 +74,21 @@ def privacy_flows_once(case: Case) -> Found:
 
 
 def function_routes_once(case: Case) -> Found:
+    """Routes of one function that differ in nothing but the socket are its back ends."""
     yield from _once(case.policy.openflow.function_routing, "function route")
+    seen: dict[tuple[object, ...], FunctionRoute] = {}
+    for route in case.policy.openflow.function_routing:
+        first = seen.setdefault((route.function, route.priority, route.match_fields, route.target_socket), route)
+        if first is not route:
+            message = f'function route "{route.function}" is given twice, first in line {first.place.line}: remove one'
+            yield route.place.path, message
 
 
 def _once(entries: Iterable[PrivacyFlow | FunctionRoute], what: str) -> Found:
     first: dict[object, PrivacyFlow | FunctionRoute] = {}
     for entry in entries:
         other = first.setdefault((entry.priority, entry.match_fields), entry)
-        if other is entry:
+        if other is entry or _is_back_end(entry, other):
             continue
         named, then = _title(entry), _does(entry)
         before = f"{_title(other)} (line {other.place.line})"
@@ -95,6 +101,10 @@ def _once(entries: Iterable[PrivacyFlow | FunctionRoute], what: str) -> Found:
                 f"{what} {named} has the match and priority of {before}, but does {then} instead of {_does(other)}"
             )
             yield entry.place.path, f"{message}: give one another match or priority"
+
+
+def _is_back_end(entry: PrivacyFlow | FunctionRoute, other: PrivacyFlow | FunctionRoute) -> bool:
+    return isinstance(entry, FunctionRoute) and isinstance(other, FunctionRoute) and entry.function == other.function
 
 
 def _name(entry: PrivacyFlow | FunctionRoute) -> str:
@@ -110,32 +120,9 @@ def _does(entry: PrivacyFlow | FunctionRoute) -> str:
     return f"output:{entry.target_socket}" if isinstance(entry, FunctionRoute) else ",".join(entry.actions)
 
 
-def function_addresses(case: Case) -> Found:
-    """Mesh containers have addresses of the mesh, and an address is that of one socket."""
-    mesh = case.policy.netmaker.subnet
-    owners: dict[IPv4Network, FunctionRoute] = {}
-    for route in case.policy.openflow.function_routing:
-        path, fields = f"{route.place.path}.match_fields", dict(route.match_fields)
-        if not fields:
-            yield path, "matches every packet of the mesh: name the function's address (nw_dst)"
-        if "nw_dst" not in fields:
-            continue
-        target = IPv4Network(fields["nw_dst"])
-        if not target.subnet_of(mesh):
-            yield path, f"{fields['nw_dst']} is outside the mesh subnet {mesh} (netmaker.subnet)"
-        elif target.prefixlen == 32 and target.network_address in (mesh.network_address, mesh.broadcast_address):
-            yield path, f"{fields['nw_dst']} is the network or broadcast address of the mesh subnet {mesh}"
-        owner = owners.setdefault(target, route)
-        same_entry = (owner.priority, owner.match_fields) == (route.priority, route.match_fields)
-        if target.prefixlen == 32 and owner.target_socket != route.target_socket and not same_entry:
-            message = f'{fields["nw_dst"]} is the address of "{owner.target_socket}" already'
-            yield path, f"{message} (line {owner.place.line}): an address belongs to one socket"
-
-
 RULES = (
     Rule(privacy_flow_ports, (*_PORTS, "openflow.enabled")),
     Rule(function_route_ports, _PORTS),
     Rule(privacy_flows_once, ()),
     Rule(function_routes_once, ()),
-    Rule(function_addresses, ("netmaker.subnet",)),
 )

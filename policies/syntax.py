@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import yaml
 
@@ -39,12 +39,11 @@ class SyntaxFault(Exception):
         super().__init__(message)
 
 
-class Event(NamedTuple):
-    """``kind`` "mapping" and "list" open one, "end" closes the innermost."""
+Kind = Literal["mapping", "list", "end", "scalar"]
+Event = tuple[Kind, int, Scalar]
+"""(kind, line, value): "mapping" and "list" open one, "end" closes the innermost. A plain tuple: there are millions."""
 
-    kind: Literal["mapping", "list", "end", "scalar"]
-    line: int
-    value: Scalar = None
+_JSON_OPENING: dict[str, Kind] = {"{": "mapping", "[": "list"}
 
 
 def line_at(text: str, position: int) -> int:
@@ -53,22 +52,18 @@ def line_at(text: str, position: int) -> int:
 
 def json_events(text: str) -> Iterator[Event]:
     _check_json(text)
-    line, seen = 1, 0
-    for token in _JSON_TOKEN.finditer(text):
-        line += text.count("\n", seen, token.start())
-        seen = token.start()
-        word = token.group()
-        match word[0]:
-            case "{":
-                yield Event("mapping", line)
-            case "[":
-                yield Event("list", line)
-            case "}" | "]":
-                yield Event("end", line)
-            case '"':
-                yield Event("scalar", line, _json_string(word, line))
-            case _:
-                yield Event("scalar", line, _json_word(word, line))
+    # Line by line, which is quick and sound: in JSON no token holds a line break.
+    for line, content in enumerate(text.split("\n"), 1):
+        for word in _JSON_TOKEN.findall(content):
+            first = word[0]
+            if first == '"':
+                yield "scalar", line, _json_string(word, line)
+            elif first in _JSON_OPENING:
+                yield _JSON_OPENING[first], line, None
+            elif first in "}]":
+                yield "end", line, None
+            else:
+                yield "scalar", line, _json_word(word, line)
 
 
 def _check_json(text: str) -> None:
@@ -113,13 +108,13 @@ def yaml_events(text: str) -> Iterator[Event]:
                     if documents > 1:
                         raise SyntaxFault(line, "a second YAML document begins here: one file holds one policy")
                 case yaml.MappingStartEvent():
-                    yield Event("mapping", line)
+                    yield "mapping", line, None
                 case yaml.SequenceStartEvent():
-                    yield Event("list", line)
+                    yield "list", line, None
                 case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                    yield Event("end", line)
+                    yield "end", line, None
                 case yaml.ScalarEvent():
-                    yield Event("scalar", line, _yaml_plain(event.value) if event.implicit[0] else event.value)
+                    yield "scalar", line, _yaml_plain(event.value) if event.implicit[0] else event.value
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1  # it may stand beyond the end

@@ -1,4 +1,4 @@
-"""The operator's command: ``privacyctl check FILE...``, ``privacyctl flows FILE``.
+"""The operator's command: ``privacyctl check FILE...``, ``privacyctl flows FILE``, ``privacyctl trace FILE PACKET``.
 
 Exit codes: 0 the documents are valid; 2 bad usage or an invalid document.
 """
@@ -13,16 +13,32 @@ from itertools import groupby
 from pathlib import Path
 
 from policies.addresses import address_plan
+from policies.document import read_text
 from policies.errors import DocumentError
-from policies.load import load
+from policies.host_model import Director
+from policies.load import load, parse_policy
 from policies.model import PrivacyRouter
 
 DONE, INVALID = 0, 2
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as a shell reports it
 
 
+# Verbs that are the host agent's, and its own words for them.
+AGENT_VERBS = {
+    "plan": ("plan", "say what would be done to this machine"),
+    "apply": ("apply", "make this machine as the policy says"),
+    "status": ("status", "say how this machine is"),
+    "explain": ("explain", "say what decides about a client's packet on this machine"),
+    "doctor": ("doctor", "say what on this machine is in the way"),
+    "import": ("warp import", "take over a WARP profile: import wgcf FILE"),
+}
+
+
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in AGENT_VERBS:
+        return _agent(words)
+    arguments = _parser().parse_args(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show "→" gets an escape, not a crash
             stream.reconfigure(errors="backslashreplace")
@@ -44,8 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = verbs.add_parser(
         "check",
-        help="say whether policy documents are valid, with every problem of each",
-        description="Validate policy documents. Every problem is named with its file, line and place in the document.",
+        help="say whether policy documents are valid and safe, with every problem of each",
+        description="Validate policy documents, and prove that their flow entries keep what the chain promises. "
+        "Every problem is named with its file, line and place in the document, and with a packet that shows it.",
     )
     check.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a policy document (.json, .yaml, .yml)")
     check.set_defaults(run=_check)
@@ -56,14 +73,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     flows.add_argument("file", metavar="FILE", type=Path, help="a policy document (.json, .yaml, .yml)")
     flows.set_defaults(run=_flows)
+    trace = verbs.add_parser(
+        "trace",
+        help="say what the switch would do with a packet",
+        description="Say which flow entries of a policy document take a packet, and where it leaves.",
+        epilog="Example: privacyctl trace policy.json 'in_port=internal_100,ip,nw_src=10.100.0.2,nw_dst=198.51.100.1'",
+    )
+    trace.add_argument("file", metavar="FILE", type=Path, help="a policy document (.json, .yaml, .yml)")
+    trace.add_argument("packet", metavar="PACKET", help="its fields, as ovs-ofctl writes a match; the rest is 0")
+    trace.set_defaults(run=_trace)
+    for verb, (_, words) in AGENT_VERBS.items():
+        verbs.add_parser(verb, help=f"{words} (privacy-agent)", add_help=False)
     return parser
+
+
+def _agent(words: list[str]) -> int:
+    """What concerns the machine itself is the host agent's business, with its own options and exit codes."""
+    from host_agent.cli import main as agent
+
+    verb, *rest = words
+    if verb == "import" and rest[:1] == ["wgcf"]:
+        rest = rest[1:]
+    return agent([*AGENT_VERBS[verb][0].split(), *rest])
 
 
 def _check(arguments: argparse.Namespace) -> int:
     code = DONE
     for file in arguments.files:
         try:
-            print(f"{file}: valid: {_summary(load(file))}")
+            print(f"{file}: valid: {_proved(file)}")
         except DocumentError as error:
             _report(error)
             code = INVALID
@@ -90,16 +128,53 @@ def _flows(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _summary(policy: PrivacyRouter) -> str:
+def _trace(arguments: argparse.Namespace) -> int:
+    from policies.match import MatchError
+    from privacyctl.trace import explained
+    from ryu_apps.pipeline import compile_pipeline
+    from ryu_apps.simulate import simulate
+
+    try:
+        trace = simulate(compile_pipeline(load(arguments.file)), arguments.packet)
+    except DocumentError as error:
+        _report(error)
+        return INVALID
+    except MatchError as error:
+        print(f"the packet: {error}", file=sys.stderr)
+        return INVALID
+    print("\n".join(explained(trace)))
+    return DONE
+
+
+def _proved(file: Path) -> str:
+    """What the document asks for, in numbers. Raises DocumentError if it is invalid or its flow entries are unsafe."""
+    from ryu_apps.policy_file import compile_document
+
+    text = read_text(file)
+    policy = parse_policy(text, str(file))
+    counts: list[tuple[int, str]] = []
+    if policy.privacy_router is not None:
+        compile_document(text, str(file))
+        counts += _of_chain(policy.privacy_router)
+    if policy.director is not None:
+        counts += _of_director(policy.director)
+    return ", ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)
+
+
+def _of_director(director: Director) -> tuple[tuple[int, str], ...]:
+    clients = sum(len(tunnel.clients) for tunnel in director.tunnels)
+    return ((len(director.xray.clients), "Xray client"), (len(director.tunnels), "tunnel"), (clients, "tunnel client"))
+
+
+def _of_chain(policy: PrivacyRouter) -> tuple[tuple[int, str], ...]:
     sockets = policy.socket_networking
-    counts = (
+    return (
         (len(address_plan(policy).hops), "hop"),
         (len(policy.openflow.privacy_flows), "privacy flow"),
         (len(policy.openflow.function_routing), "function route"),
         (len(sockets.privacy_sockets) + len(sockets.mesh_sockets), "socket"),
         (len(policy.containers), "container"),
     )
-    return ", ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)
 
 
 def _report(error: DocumentError) -> None:

@@ -29,13 +29,17 @@ class Hop:
 
 @dataclass(frozen=True)
 class MeshSocket:
-    """A mesh container's switch port. ``address`` is None when no function route names one."""
+    """A mesh container's switch port. ``address`` is None when neither its container nor a function names one.
+
+    ``services``: further addresses it speaks with, those of other functions; back ends of one function share one.
+    """
 
     port: str
     container_id: int
     namespace: str
     function: str | None
     address: IPv4Interface | None
+    services: tuple[IPv4Interface, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def test_all_keys_yaml_has_every_key_and_the_defaults_of_the_model() -> None:
 
     assert keys(written) == set(_values(shown))
     defaults = _values(PrivacyRouter())
-    marked_example = {".xray.vps_address", ".vps.xray_server"}
+    marked_example = {".xray.vps_address", ".vps.xray_server", ".warp.ports", ".warp.probe"}
     differing = {path for path, value in _values(shown).items() if path in defaults and defaults[path] != value}
     assert differing == marked_example
     assert shown.openflow.function_routing[0].priority == FunctionRoute.priority
@@ -250,10 +250,9 @@ WRONG_VALUES: list[tuple[tuple[str | int, ...], object, str]] = [
     ((*FLOW, "match_fields"), None, "expected a map of match fields"),
     ((*FLOW, "actions"), "output:warp0", "expected a list"),
     ((*FLOW, "actions"), [], "at least one entry"),
-    ((*FLOW, "actions"), ["drop", "output:warp0"], "stands alone"),
     ((*FLOW, "description"), "a\x1b[31m", "printable"),
     ((*FLOW, "description"), "a" * 201, "at most 200"),
-    ((*ROUTE, "priority"), 2, "from 3 to 65535"),
+    ((*ROUTE, "priority"), 2, "from 10 to 65535"),
     ((*ROUTE, "function"), "vector db", "expected a name"),
     ((*ROUTE, "match_fields"), "nw_dts", "unknown match field"),
     (("netmaker", "subnet"), "100.104.70.0", "expected an IPv4 subnet"),
@@ -302,10 +301,20 @@ def test_a_wrong_value_is_named_with_its_line(path: tuple[str | int, ...], value
         ((*FLOW, "actions"), ["controller:65535"], 0, "to the controller"),
         ((*FLOW, "actions"), ["local"], 0, "host itself"),
         ((*FLOW, "actions"), ["in_port"], 0, "where it came from"),
-        ((*FLOW, "actions"), ["warp0"], 0, "accepted are output:PORT and drop"),
-        ((*FLOW, "actions"), ["output:1"], 0, "accepted are output:PORT and drop"),
-        ((*FLOW, "actions"), ["output:warp0\n"], 0, "accepted are output:PORT and drop"),
+        ((*FLOW, "actions"), ["warp0"], 0, "accepted are output:PORT, set_field"),
+        ((*FLOW, "actions"), ["output:1"], 0, "accepted are output:PORT, set_field"),
+        ((*FLOW, "actions"), ["output:warp0\n"], 0, "accepted are output:PORT, set_field"),
         ((*FLOW, "actions"), [5], 0, "expected an action as text"),
+        ((*FLOW, "actions"), ["output:warp0", "drop"], 1, "stands alone"),
+        ((*FLOW, "actions"), ["output:warp0", "dec_ttl"], 1, "sent nowhere after it"),
+        ((*FLOW, "actions"), ["dec_ttl", "output:warp0"], 0, "needs ip or ipv6 in match_fields"),
+        ((*FLOW, "actions"), ["strip_vlan", "output:warp0"], 0, "needs a VLAN tag"),
+        ((*FLOW, "actions"), ["mod_nw_dst:192.0.2.1", "output:warp0"], 0, "needs ip in match_fields"),
+        ((*FLOW, "actions"), ["set_field:80->tcp_dst", "output:warp0"], 0, "does not fit match_fields: tp_dst needs"),
+        ((*FLOW, "actions"), ["set_field:80->nw_proto", "output:warp0"], 0, "cannot be written"),
+        ((*FLOW, "actions"), ["set_field:192.0.2.0/24->nw_dst", "output:warp0"], 0, "one value without a mask"),
+        ((*FLOW, "actions"), ["set_field:5->vlan_vid", "output:warp0"], 0, "needs a VLAN tag"),
+        ((*FLOW, "actions"), ["resubmit(,20)"], 0, "unknown action"),
         (("wireguard", "dns"), ["192.0.2.53", "dns.example.com"], 1, "IPv4 address of a DNS server"),
     ],
 )

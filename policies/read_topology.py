@@ -1,0 +1,147 @@
+"""The topology document, which node has which container: text -> a valid topology, or all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from policies.document import parse_document, read_text
+from policies.errors import DocumentError, Problem
+from policies.functions import addresses, functions
+from policies.kinds import container_number, datapath_id, host_address, identifier, kernel_name, or_null
+from policies.model import Place, PrivacyRouter
+from policies.reader import Findings, Section
+from policies.rules import hops, sockets
+from topology.nodes import Node, Topology
+
+Found = Iterator[tuple[str, str]]  # (path of the offending value, message)
+
+
+@dataclass(frozen=True)
+class _TopLevel:
+    topology: Topology
+
+
+def load_topology(path: Path, policy: PrivacyRouter) -> Topology:
+    """The topology in a JSON or YAML file, which must fit the policy. Raises DocumentError."""
+    return parse_topology(read_text(path), str(path), policy)
+
+
+def parse_topology(text: str, file: str, policy: PrivacyRouter) -> Topology:
+    """Raises DocumentError with every problem of the document."""
+    document = parse_document(text, file)
+    findings = Findings(document)
+    top = Section(findings, document.root, "", _TopLevel)
+    top.needs("topology")
+    section = top.section("topology", Topology)
+    if section.needs("nodes") and not section.get("nodes").value:
+        section.lose("nodes", "expected at least one node in this list")
+    read = [(node, entry) for entry in section.sections("nodes", Node) if (node := _node(entry)) is not None]
+    topology = Topology(tuple(node for node, _ in read))
+    problems = list(findings.problems)
+    if not problems:
+        places = [entry.place for _, entry in read]
+        problems = [Problem(document.place(path), message) for path, message in _judge(topology, places, policy)]
+    if problems:
+        raise DocumentError(problems)
+    return topology
+
+
+def _node(entry: Section) -> Node | None:
+    name = entry.require("name", identifier)
+    empty = entry.has("containers") and entry.get("containers").value == ()  # all of them may have moved away
+    containers = () if empty else entry.values("containers", container_number, ())
+    node = Node(
+        name or "",
+        frozenset(containers),
+        entry.read("mesh_address", or_null(host_address), None),
+        entry.read("datapath_id", or_null(datapath_id), None),
+        entry.read("bridge", or_null(kernel_name), None),
+    )
+    for index, number in enumerate(containers):
+        if number in containers[:index]:
+            entry.lose("containers", f"container {number} is listed twice: remove one", index)
+    return node if name else None
+
+
+def _judge(topology: Topology, places: list[Place], policy: PrivacyRouter) -> Found:
+    for rule in (_once_each, _containers_of_the_policy, _addresses_of_the_mesh, _one_node_has_the_chain):
+        yield from rule(topology, [place.path for place in places], policy)
+
+
+def _once_each(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:
+    kinds: tuple[tuple[str, Callable[[Node], object]], ...] = (
+        ("name", lambda node: node.name),
+        ("datapath_id", lambda node: node.datapath_id),
+        ("mesh_address", lambda node: node.mesh_address),
+    )
+    for key, value_of in kinds:
+        first: dict[object, str] = {}
+        for node, path in zip(topology.nodes, paths, strict=True):
+            value = value_of(node)
+            if value is not None and value in first:
+                yield f"{path}.{key}", f'{_said(value)} is that of node "{first[value]}" already: each node has its own'
+            first.setdefault(value, node.name)
+    owner: dict[int, str] = {}
+    for node, path in zip(topology.nodes, paths, strict=True):
+        for number in sorted(node.containers):
+            if number in owner:
+                yield f"{path}.containers", f'container {number} runs on node "{owner[number]}" already: remove one'
+            owner.setdefault(number, node.name)
+    unnamed = [path for node, path in zip(topology.nodes, paths, strict=True) if node.datapath_id is None]
+    if len(topology.nodes) > 1:
+        for path in unnamed:
+            yield f"{path}.datapath_id", "missing: with several nodes a switch is known by its datapath id alone"
+
+
+def _said(value: object) -> str:
+    return f"{value:016x}" if isinstance(value, int) else f'"{value}"'
+
+
+def _containers_of_the_policy(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:
+    known = {socket.container_id for socket in sockets(policy)}
+    known |= {container.id for container in policy.containers}
+    known |= {hop.container_id for hop in hops(policy) if hop.container_id is not None}
+    for node, path in zip(topology.nodes, paths, strict=True):
+        for number in sorted(node.containers - known):
+            yield f"{path}.containers", f"the policy has no container {number}; it has {_listed(known)}"
+
+
+def _listed(numbers: set[int]) -> str:
+    shown = ", ".join(map(str, sorted(numbers)[:20]))
+    return f"{shown} and {len(numbers) - 20} more" if len(numbers) > 20 else shown or "none"
+
+
+def _addresses_of_the_mesh(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:
+    mesh = policy.netmaker.subnet
+    owned = addresses(policy, functions(policy)).items()
+    taken: dict[IPv4Address, str] = {address: port for port, of_port in owned for address in of_port}
+    for node, path in zip(topology.nodes, paths, strict=True):
+        address = node.mesh_address
+        if address is None:
+            if policy.netmaker.enabled and len(topology.nodes) > 1:
+                yield f"{path}.mesh_address", f"missing: the node's own address in the mesh subnet {mesh}"
+        elif address not in mesh or address in (mesh.network_address, mesh.broadcast_address):
+            yield f"{path}.mesh_address", f"{address} is no address in the mesh subnet {mesh} (netmaker.subnet)"
+        elif address in taken:
+            yield f"{path}.mesh_address", f'{address} is an address of "{taken[address]}": choose another for the node'
+
+
+def _one_node_has_the_chain(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:
+    """The hops of the chain speak through one switch."""
+    if not topology.nodes:
+        return
+    homes = {}
+    for hop in hops(policy):
+        if hop.container_id is None:
+            continue
+        home = topology.home(hop.container_id)
+        if home is None:
+            yield "topology.nodes", f"no node has container {hop.container_id}, the {hop.title}: list it where it runs"
+        else:
+            homes[home.name] = hop
+    if len(homes) > 1:
+        told = " and ".join(f'the {hop.title} on "{name}"' for name, hop in homes.items())
+        yield "topology.nodes", f"the chain's hops must be on one node, but it has {told}"

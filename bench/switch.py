@@ -1,105 +1,169 @@
 """Figures of the switch side, each against Open vSwitch's own tool doing the same in the same run.
 
-* first programming: switch connected -> every entry of the policy committed and read back
-* edit: the policy file is renamed into place -> the change is committed and read back
-* the reference: ``ovs-ofctl --bundle replace-flows`` of the same entries, a process of its own each time
+    switch.py [ROUTES ...]      sizes in function routes; default 10000 and 100000. Each has about four flow entries.
+
+* edit: the example's file is renamed into place -> the change is committed and read back
+* first programming: the file of so many routes is renamed into place, with the switch holding the example -> read,
+  compiled, proved, committed in one bundle, read back; "switch part": from the first question to the read-back.
+  Reference: ``ovs-ofctl --bundle add-flows`` of the same entries into an empty table
+* one route changed: the same from an edit of one route; reference: ``ovs-ofctl --bundle replace-flows`` of all entries
+  with that one changed
+* re-adoption: a controller starts on a switch that holds all entries: read and compared, nothing sent; reference:
+  ``ovs-ofctl dump-flows``
+* memory: resident, of the whole ryu-manager, after that
 
 Needs root; runs in namespaces of its own.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "integration"))
+sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / "bench")]
 
+import verify  # noqa: E402
 from switch_sandbox import Controller, Sandbox, Switch  # noqa: E402
 
-from policies.load import load  # noqa: E402
+from policies.load import parse  # noqa: E402
 from ryu_apps.ofctl import entry_text  # noqa: E402
 from ryu_apps.pipeline import compile_pipeline  # noqa: E402
 
 EXAMPLE = ROOT / "policies" / "documents" / "privacy-router.json"
-RUNS = 20
+EDITS = 30
+SOCKETS = 20  # that the routes are spread over
+PATIENCE = 300  # seconds
+_COMMITTED = re.compile(r"(\d+) flow entries committed in one bundle and read back in ([\d.]+) ms")
+_IN_PLACE = re.compile(r"(\d+) flow entries in place, nothing sent, in ([\d.]+) ms")
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        sandbox = Sandbox(Path(directory))
-        try:
-            measure(sandbox)
-        finally:
-            sandbox.close()
+def main() -> int:
+    sizes = [int(size) for size in sys.argv[1:]] or [10_000, 100_000]
+    print(f"{'':42} {'ours':>9} {'switch part':>12} {'reference':>10} {'ratio':>6}  aim")
+    held = True
+    for measure in (edits, *map(routes, sizes)):
+        with tempfile.TemporaryDirectory() as directory:
+            sandbox = Sandbox(Path(directory))
+            try:
+                held &= measure(sandbox)
+            finally:
+                sandbox.close()
+    return 0 if held else 1
 
 
-def measure(sandbox: Sandbox) -> None:
-    switch = Switch(sandbox)
-    entries = compile_pipeline(load(EXAMPLE))
-    switch.add_ports(*sorted({port for entry in entries for port in entry.ports}))
-    flows = sandbox.directory / "example.flows"
-    flows.write_text("\n".join(map(entry_text, entries)))
+class Bench:
+    """A switch and a controller that follows a policy file, watched by its log."""
 
-    reference = [reference_run(switch, flows) for _ in range(RUNS)]
-    policy = sandbox.directory / "policy.json"
-    shutil.copy(EXAMPLE, policy)
-    first = [first_programming(sandbox, switch, policy) for _ in range(3)]
-    edits = edit_runs(sandbox, policy)
+    def __init__(self, sandbox: Sandbox, text: str) -> None:
+        self.sandbox = sandbox
+        self.switch = Switch(sandbox)
+        self.policy = sandbox.directory / "policy.json"
+        self.controller = Controller(sandbox, self.policy)
+        ports = {port for entry in compile_pipeline(parse(text, "bench")) for port in entry.ports}
+        self.switch.add_ports(*sorted(ports))
+        shutil.copy(EXAMPLE, self.policy)
 
-    base = statistics.median(reference)
-    print(f"{len(entries)} flow entries; milliseconds; ratio to the reference's median of the same run")
-    print(f"{'':44} {'median':>8} {'worst':>8} {'ratio':>6}")
-    for name, figures in (
-        ("reference: ovs-ofctl --bundle replace-flows", reference),
-        (f"first programming, of {len(first)}", first),
-        (f"edit of the file -> confirmed, of {len(edits)}", edits),
-    ):
-        median = statistics.median(figures)
-        print(f"{name:44} {median:8.1f} {max(figures):8.1f} {median / base:6.2f}")
-    print(f"aim: edit -> confirmed under 50 ms median: {'held' if statistics.median(edits) < 50 else 'MISSED'}")
-
-
-def reference_run(switch: Switch, flows: Path) -> float:
-    """From an empty table, so that every entry has to be installed. The cost of entering the sandbox is taken off."""
-    switch.ofctl("del-flows", switch.bridge)
-    started = time.perf_counter()
-    switch.sandbox.run("true")
-    entering = time.perf_counter() - started
-    started = time.perf_counter()
-    switch.ofctl("--bundle", "replace-flows", switch.bridge, str(flows))
-    return (time.perf_counter() - started - entering) * 1000
-
-
-def first_programming(sandbox: Sandbox, switch: Switch, policy: Path) -> float:
-    """As the controller reports it: from the first question to the switch to the read-back."""
-    switch.ofctl("del-flows", switch.bridge)
-    controller = Controller(sandbox, policy)
-    controller.start()
-    milliseconds = controller.wait_until_confirmed(1)["last_change"]["milliseconds"]
-    controller.kill()
-    return float(milliseconds)
-
-
-def edit_runs(sandbox: Sandbox, policy: Path) -> list[float]:
-    """From the rename of the edited file to the read-back, by the same clock. Two routes' addresses move each time."""
-    controller = Controller(sandbox, policy)
-    controller.start()
-    before = controller.wait_until_confirmed(0)["changes_total"]
-    figures = []
-    for run in range(1, RUNS + 1):
-        text = EXAMPLE.read_text().replace("nw_dst=100.104.70.1", f"nw_dst=100.104.70.{run % 9 + 2}")
-        written = policy.with_suffix(".new")
+    def rename(self, text: str) -> None:
+        written = self.policy.with_suffix(".new")
         written.write_text(text)
-        started = time.time()
-        written.rename(policy)
-        figures.append((controller.wait_until_confirmed(before + run)["last_change"]["time"] - started) * 1000)
-    return figures
+        written.rename(self.policy)
+
+    def change(self, text: str) -> tuple[float, float]:
+        """(milliseconds from the rename to the confirmation, the switch's part of it)."""
+        before = len(_COMMITTED.findall(self.controller.log.read_text()))
+        started = time.perf_counter()
+        self.rename(text)
+        found = self.wait(lambda log: len(_COMMITTED.findall(log)) > before and _COMMITTED.findall(log)[-1])
+        return (time.perf_counter() - started) * 1000, float(found[1])
+
+    def wait(self, condition: Callable[[str], object]) -> tuple[str, str]:
+        deadline = time.monotonic() + PATIENCE
+        while not (found := condition(self.controller.log.read_text() if self.controller.log.exists() else "")):
+            assert time.monotonic() < deadline, self.controller.log.read_text()
+            time.sleep(0.0005)
+        assert isinstance(found, tuple)
+        return found
+
+    def timed(self, *command: str | Path) -> float:
+        """Milliseconds, without the cost of entering the sandbox."""
+        started = time.perf_counter()
+        self.sandbox.run("true")
+        entering = time.perf_counter() - started
+        started = time.perf_counter()
+        self.sandbox.run("ovs-ofctl", "-O", "OpenFlow13", *command)
+        return (time.perf_counter() - started - entering) * 1000
+
+    def memory(self) -> float:
+        status = Path(f"/proc/{self.controller.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def edits(sandbox: Sandbox) -> bool:
+    text = EXAMPLE.read_text()
+    bench = Bench(sandbox, text)
+    bench.controller.start()
+    bench.wait(lambda log: (_COMMITTED.findall(log) or [()])[-1])
+    figures = [
+        bench.change(text.replace("nw_dst=100.104.70.1", f"nw_dst=100.104.70.{number % 9 + 2}"))
+        for number in range(EDITS)
+    ]
+    median = statistics.median(whole for whole, _ in figures)
+    part = statistics.median(part for _, part in figures)
+    return line(f"example: edit to confirmed, median of {EDITS}", median, part, None, median < 20, "< 20 ms")
+
+
+def routes(size: int) -> Callable[[Sandbox], bool]:
+    def measure(sandbox: Sandbox) -> bool:
+        verify.SOCKETS = SOCKETS
+        text = verify.document(size)
+        bench = Bench(sandbox, text)
+        flows = [sandbox.directory / "first.flows", sandbox.directory / "changed.flows"]
+        changed = text.replace(f'nw_dst={verify.FIRST + 5}"', f'nw_dst={verify.FIRST + size + 5}"')
+        for file, document in zip(flows, (text, changed), strict=True):
+            entries = compile_pipeline(parse(document, "bench"))
+            file.write_text("\n".join(map(entry_text, entries)))
+        title = f"{size} routes ({len(entries)} entries): "
+        bridge = bench.switch.bridge
+        add = bench.timed("--bundle", "add-flows", bridge, flows[0])
+        replace = min(bench.timed("--bundle", "replace-flows", bridge, flow) for flow in (flows[1], flows[0]))
+        dump = min(bench.timed("dump-flows", bridge) for _ in range(2))
+        del entries
+
+        bench.controller.start()
+        bench.wait(lambda log: (_COMMITTED.findall(log) or [()])[-1])
+        whole, part = bench.change(text)
+        held = line(title + "first programming", whole, part, add, whole <= 2 * add, "<= 2x")
+        whole, part = bench.change(changed)
+        held &= line(title + "one route changed", whole, part, replace, whole < replace, "faster")
+        bench.controller.kill()
+        bench.controller.log.unlink()
+        bench.controller.start()
+        _, took = bench.wait(lambda log: (_IN_PLACE.findall(log) or [()])[-1])
+        assert "committed" not in bench.controller.log.read_text()
+        held &= line(title + "re-adoption", float(took), float(took), dump, float(took) <= 5 * dump, "<= 5x")
+        memory = bench.memory()
+        print(f"{title + 'resident memory':42} {memory:6.0f} MB {'':30}  < 400 MB: {verdict(memory < 400)}")
+        return held and memory < 400
+
+    return measure
+
+
+def line(what: str, ours: float, part: float, reference: float | None, held: bool, aim: str) -> bool:
+    against = f"{reference:7.0f} ms {ours / reference:6.2f}" if reference else f"{'':17}"
+    print(f"{what:42} {ours:6.1f} ms {part:9.1f} ms {against}  {aim}: {verdict(held)}", flush=True)
+    return held
+
+
+def verdict(held: bool) -> str:
+    return "held" if held else "MISSED"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

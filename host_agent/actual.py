@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, ports, sysctl, wireguard
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.state import NODE, Chain, Daemon, HostState, Link, NamespaceState, Stranger
+from host_agent.steps import at
 
 Links = dict[str, netlink.FoundLink]
+ROUTE_ADVICE = {
+    False: "remove it, or give the container no uplink of its own",
+    True: "remove it, or set another table in the document's advanced section",
+}
 
 
-def read(wanted: HostState, namespaces: Namespaces) -> HostState:
+def read(wanted: HostState, namespaces: Namespaces, read_switch: Callable[[], ovs.Reading] = ovs.read) -> HostState:
     """The state of the wanted objects' places, and of every other place that carries a mark of ours."""
-    switch = ovs.read()
+    switch = read_switch() if wanted.bridges or ovs.there() else ovs.NOTHING
     running = daemon.processes()
     names = namespaces.names()
     links = {name: netlink.links(namespaces.netlink(name)) for name in [NODE, *names]}
     plugged = frozenset(port for bridge in switch.bridges for port in bridge.ports)
     processes = frozenset(process.name for process in running)
-    states: dict[str, NamespaceState] = {NODE: NamespaceState(links=_on_node(links[NODE], plugged, processes))}
-    strangers = [*_strange_ports(wanted, switch), *_strange_links(wanted, links[NODE], states[NODE])]
+    # A port of ours that ovs-vswitchd made anew after a restart carries no alias yet.
+    links[NODE] = {name: replace(link, ours=link.ours or name in plugged) for name, link in links[NODE].items()}
+    wish = wanted.namespaces.get(NODE, NamespaceState())
+    node, strangers = _namespace(NODE, wish, links[NODE], namespaces)
+    born = _on_node(links[NODE], plugged, processes)  # most get their addresses and settings elsewhere
+    staying = {link.name for link in wish.links}
+    node = replace(
+        node,
+        links=born,
+        addresses=frozenset(address for address in node.addresses if address.link in staying),
+        wireguard=frozenset(),
+    )
+    states: dict[str, NamespaceState] = {NODE: node}
+    strangers += [*_strange_ports(wanted, switch), *_strange_links(wanted, links[NODE], node)]
     for name in names:
         wish = wanted.namespaces.get(name, NamespaceState())
         state, others = _namespace(name, wish, links[name], namespaces)
@@ -31,7 +48,7 @@ def read(wanted: HostState, namespaces: Namespaces) -> HostState:
     strangers += _strange_sockets(wanted, states)
     return HostState(
         switch.bridges,
-        {name: state for name, state in states.items() if name != NODE or state.links},
+        {name: state for name, state in states.items() if name != NODE or state != NamespaceState()},
         files.read(wanted.files),
         _daemons(running, states, namespaces),
         (),
@@ -53,6 +70,7 @@ def _namespace(
 ) -> tuple[NamespaceState, list[Stranger]]:
     socket = namespaces.netlink(name)
     ours, others = netlink.routes(socket, links)
+    rules = netlink.rule_messages(socket)
     created = "lo" in links and links["lo"].ours
     own_links = frozenset(link.link() for link in links.values() if link.ours and link.name != "lo")
     state = NamespaceState(
@@ -60,9 +78,9 @@ def _namespace(
         own_links,
         netlink.addresses(socket, links),
         ours,
-        netlink.rules(socket),
+        netlink.rules_in(rules),
     )
-    if wish == NamespaceState() and (created or state == NamespaceState()):
+    if name != NODE and wish == NamespaceState() and (created or state == NamespaceState()):
         return state, []  # it goes as a whole, or is none of ours
     devices = [wireguard.read(namespaces, link.name, name) for link in own_links if link.kind == "wireguard"]
     with namespaces.inside(name):
@@ -70,14 +88,24 @@ def _namespace(
             state,
             sysctls=sysctl.read(setting.key for setting in wish.sysctls),
             sets=ipset.read(),
-            chains=_chains(),
+            chains=_chains(wish),
             wireguard=frozenset(reading.device for reading in devices if reading),
         )
+        strange_sets = ipset.strangers(wanted.name for wanted in wish.sets)
+        strange_chains = _strange_chains(wish.chains, state.chains)
     keys = {route.key for route in wish.routes}
-    strangers = [
-        Stranger(f"{name}: {route}", "remove it, or give the container no uplink of its own")
-        for route in others
-        if route.key in keys
+    strangers = [Stranger(f"{at(name)}: {route}", ROUTE_ADVICE[name == NODE]) for route in others if route.key in keys]
+    strangers += [
+        Stranger(f"{at(name)}: {rule}", "it takes packets of a mark of ours: remove it, or set other marks in advanced")
+        for rule in netlink.strange_rules(rules, wish.rules)
+    ]
+    strangers += [
+        Stranger(f"{at(name)}: {chain}", "rename it, or set another name in the document's advanced section")
+        for chain in strange_chains
+    ]
+    strangers += [
+        Stranger(f"{at(name)}: ipset {taken}", "rename or destroy it: ipset rename, ipset destroy")
+        for taken in sorted(strange_sets)
     ]
     strangers += [
         Stranger(f"{name}: link {link.name}", f"remove it: ip -n {name} link del {link.name}")
@@ -87,8 +115,16 @@ def _namespace(
     return state, strangers
 
 
-def _chains() -> frozenset[Chain]:
-    return netfilter.read("ipv4") | netfilter.read("ipv6")
+def _chains(wish: NamespaceState) -> frozenset[Chain]:
+    names = [chain.name for chain in wish.chains]
+    return netfilter.read("ipv4", names) | netfilter.read("ipv6", names)
+
+
+def _strange_chains(wanted: frozenset[Chain], found: frozenset[Chain]) -> list[Chain]:
+    """Chains of others that have the name of one we want. To look is worth its time only where ours is not there."""
+    keys = {chain.key for chain in found}
+    absent = [chain for chain in wanted if not chain.shared and chain.key not in keys]
+    return sorted((chain for chain in absent if netfilter.is_taken(chain)), key=str)
 
 
 def _strange_ports(wanted: HostState, switch: ovs.Reading) -> Iterator[Stranger]:

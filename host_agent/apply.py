@@ -59,7 +59,7 @@ def apply(wanted: HostState, namespaces: Namespaces, state_dir: Path, done: Prog
             raise Conflict(*sorted(map(str, found.strangers)))
         steps = plan(wanted, found)
         for step in steps:
-            _carry_out(step, namespaces, state_dir, done)
+            carry_out(step, namespaces, state_dir, done)
         count += len(steps)
         if not steps:
             return count
@@ -69,7 +69,8 @@ def apply(wanted: HostState, namespaces: Namespaces, state_dir: Path, done: Prog
     return count
 
 
-def _carry_out(step: Step, namespaces: Namespaces, state_dir: Path, done: Progress) -> None:
+def carry_out(step: Step, namespaces: Namespaces, state_dir: Path, done: Progress) -> None:
+    """One step. Raises NotConverged with the step's words and what went wrong."""
     begin = time.perf_counter()
     try:
         _execute(step, namespaces, state_dir)
@@ -101,16 +102,17 @@ def _execute(step: Step, namespaces: Namespaces, state_dir: Path) -> None:
             netlink.remove(namespaces.netlink(step.namespace), step.item)
         case ReplaceSets():
             with namespaces.inside(step.namespace):
-                ipset.write(ipset.replacement(step.wanted, step.found))
+                ipset.replace(step.wanted, step.found)
         case RemoveSets():
             with namespaces.inside(step.namespace):
-                ipset.write(ipset.removal(step.stale))
+                ipset.remove(step.stale)
         case ReplaceChains():
             with namespaces.inside(step.namespace):
                 netfilter.write(step.family, netfilter.replacement(step.wanted, step.found))
         case RemoveChains():
             with namespaces.inside(step.namespace):
                 netfilter.write(step.family, netfilter.removal(step.stale))
+                netfilter.remove_empty_tables(step.family)
         case ChangeBridge():
             ovs.change(step.bridge, step.ports, step.controller)
         case RemovePorts():

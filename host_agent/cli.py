@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -15,9 +16,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from rich.console import Console
 from rich.table import Table
 
-from host_agent import actual, survey
+from host_agent import actual, operate, survey
 from host_agent.apply import apply
+from host_agent.countries.gather import gather
 from host_agent.desired import desired
+from host_agent.drivers import ovs
+from host_agent.drivers.files import forget_hash
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Conflict, Refused
 from host_agent.lock import locked
@@ -27,8 +31,8 @@ from host_agent.state import HostState
 from host_agent.steps import Step
 from policies.addresses import address_plan
 from policies.errors import DocumentError
-from policies.load import load
-from policies.model import PrivacyRouter
+from policies.host_model import Policy
+from policies.load_node import load_for_node
 
 EXIT_CODES = """exit codes: 0 done or in sync, 1 differences or not converged, 2 bad usage or invalid document,
 3 something is missing on this machine, 4 another run holds the lock"""
@@ -86,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--config-dir", type=Path, default=Path("/etc/privacy-router"), help="wgcf-profile.conf (%(default)s)"
     )
+    common.add_argument(
+        "--topology",
+        type=Path,
+        default=Path(topology) if (topology := os.environ.get("PRIVACY_ROUTER_TOPOLOGY")) else None,
+        help="topology document, if there are several nodes",
+    )
+    common.add_argument("--node", default=socket.gethostname(), help="this machine's name in it (%(default)s)")
     common.add_argument("--json", action="store_true", help="one JSON object instead of text")
     parser = argparse.ArgumentParser(prog="privacy-agent", description=__doc__, epilog=EXIT_CODES)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -95,14 +106,18 @@ def _parser() -> argparse.ArgumentParser:
         "status": "say how things are, what is waiting, and who shook hands when",
         "stop": "remove everything of ours and nothing else; keys and profiles stay in the state directory",
     }.items():
-        verbs.add_parser(verb, help=words, description=words, parents=[common])
+        operate.add_options(verb, verbs.add_parser(verb, help=words, description=words, parents=[common]))
+    operate.add_verbs(verbs, common)
     return parser
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
+    if hasattr(arguments, "operate"):
+        code: int = arguments.operate(arguments, output)
+        return code
     if arguments.verb == "stop":
         return _stop(arguments, output)
-    policy = load(arguments.policy)
+    policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
     _require_root()
     if arguments.verb == "apply":
         with locked(arguments.state_dir):
@@ -110,11 +125,14 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     return _look(policy, arguments, output)
 
 
-def _apply(policy: PrivacyRouter, arguments: argparse.Namespace, output: Output) -> int:
-    facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
+def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int:
+    facts = survey.survey(policy, arguments.state_dir, arguments.config_dir, countries=gather)
     wanted = desired(policy, facts)
     with Namespaces(facts.namespaces) as namespaces:
+        steps = plan(wanted, actual.read(wanted, namespaces))
+        operate.before_apply(arguments, wanted, steps, facts, namespaces, output)
         count = apply(wanted, namespaces, arguments.state_dir, output.done)
+    operate.after_apply(arguments, facts, output)
     for item in wanted.waiting:
         output.line(f"waiting: {item}")
     output.line(f"in sync: {count} steps, {output.seconds:.2f} s")
@@ -122,42 +140,46 @@ def _apply(policy: PrivacyRouter, arguments: argparse.Namespace, output: Output)
     return 0
 
 
-def _look(policy: PrivacyRouter, arguments: argparse.Namespace, output: Output) -> int:
+def _look(policy: Policy, arguments: argparse.Namespace, output: Output) -> int:
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
     wanted = desired(policy, facts)
     with Namespaces(facts.namespaces) as namespaces:
         found = actual.read(wanted, namespaces)
         if arguments.verb == "plan":
-            return _plan(wanted, found, output)
-        report = status(wanted, found, address_plan(policy), namespaces, arguments.state_dir)
+            return _plan(wanted, found, arguments, output)
+        addresses = address_plan(policy.privacy_router) if policy.privacy_router else None
+        report = status(wanted, found, addresses, namespaces, arguments.state_dir)
     output.result(**report.as_json())
     if not arguments.json:
         _print_status(report)
     return 0 if report.in_sync else 1
 
 
-def _plan(wanted: HostState, found: HostState, output: Output) -> int:
+def _plan(wanted: HostState, found: HostState, arguments: argparse.Namespace, output: Output) -> int:
     if found.strangers:
         raise Conflict(*sorted(map(str, found.strangers)))
-    steps = [str(step) for step in plan(wanted, found)]
-    for step in steps:
-        output.line(step)
-    output.line(f"{len(steps)} steps" if steps else "in sync: nothing to do")
-    output.result(in_sync=not steps, steps=steps, waiting=wanted.waiting)
+    steps = plan(wanted, found)
+    more = operate.show_plan(arguments, steps, output)
+    output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=wanted.waiting, **more)
     return 1 if steps else 0
 
 
 def _stop(arguments: argparse.Namespace, output: Output) -> int:
     """Works without a valid policy: what is ours is found by its marks."""
     try:
-        policy = load(arguments.policy)
+        policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
     except DocumentError:
         policy = None
         output.line(f"{arguments.policy}: no valid policy; going by the marks on this machine")
     _require_root()
     survey.require_tools(None)
+    operate.before_stop(arguments, output)
+    if policy and policy.privacy_router:
+        ovs.read()  # a switch that does not run would keep what is ours
     with locked(arguments.state_dir), Namespaces(survey.namespaces(policy) if policy else {}) as namespaces:
         count = apply(HostState(), namespaces, arguments.state_dir, output.done)
+    if policy and policy.director:
+        forget_hash(Path(policy.director.advanced.tunnel_director.hash_file))
     output.line(f"removed: {count} steps, {output.seconds:.2f} s; keys and profiles stay in {arguments.state_dir}")
     output.result(in_sync=True, steps=output.steps, kept=str(arguments.state_dir))
     return 0
@@ -194,6 +216,21 @@ def _print_status(report: Status) -> None:
             name = f"{peer.namespace}/{peer.device}"
             peers.add_row(name, peer.public_key, peer.endpoint or "-", age, f"{peer.received} B", f"{peer.sent} B")
         console.print(peers)
+    if report.tunnels:
+        tunnels = _table("tunnel", "state", "endpoint", "since")
+        for tunnel in report.tunnels:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tunnel.since))
+            tunnels.add_row(tunnel.device, tunnel.state, tunnel.endpoint, since)
+        console.print(tunnels)
+    if report.items:
+        items = _table("policy item", "family", "outcome", "packets", "bytes")
+        for item in report.items:
+            items.add_row(item.item, item.family, item.outcome, str(item.packets), str(item.bytes))
+        console.print(items)
+    for kernel in report.kernel:
+        console.print(kernel.command, style="bold", markup=False, highlight=False)
+        for line in kernel.lines:
+            console.print(f"  {line}", markup=False, highlight=False)
     for title, lines in (
         ("waiting", report.waiting),
         ("in the way", report.strangers),

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from host_agent.facts import Facts
 from host_agent.roles.bridge import bridge
+from host_agent.roles.director import director
 from host_agent.roles.gateway import gateway
+from host_agent.roles.mesh import mesh
 from host_agent.roles.sockets import sockets
 from host_agent.roles.warp_hop import warp_hop
 from host_agent.roles.xray import xray
 from host_agent.state import HostState, combine
 from policies.addresses import address_plan
+from policies.host_model import Policy
 from policies.model import PrivacyRouter
 
-ROLES = (bridge, sockets, gateway, warp_hop, xray)
+ROLES = (bridge, sockets, mesh, gateway, warp_hop, xray)
 
 
-def desired(policy: PrivacyRouter, facts: Facts) -> HostState:
-    """Raises Refused if the policy's hops do not make a chain."""
-    plan = address_plan(policy)
-    kept = HostState(files=facts.identity.files(facts.state_dir))
-    return combine([kept, *(role(policy, plan, facts) for role in ROLES)])
+def desired(policy: Policy | PrivacyRouter, facts: Facts) -> HostState:
+    """Raises Refused if the policy's hops do not make a chain, or its tunnels would share a table."""
+    whole = policy if isinstance(policy, Policy) else Policy(policy)
+    parts = []
+    if whole.privacy_router and facts.identity:
+        chain, plan = whole.privacy_router, address_plan(whole.privacy_router)
+        parts += [HostState(files=facts.identity.files(facts.state_dir))]
+        parts += [role(chain, plan, facts) for role in ROLES]
+    if whole.director:
+        parts.append(director(whole.director, facts))
+    return combine(parts)

@@ -10,7 +10,20 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from host_agent.peers import change
-from host_agent.state import Bridge, Chain, Daemon, Family, HostState, Link, NamespaceState, Route, Rule
+from host_agent.state import (
+    FORWARDING_PREFERENCE,
+    NODE,
+    Bridge,
+    Chain,
+    Daemon,
+    Family,
+    HostState,
+    Link,
+    NamespaceState,
+    Route,
+    Rule,
+    Sysctl,
+)
 from host_agent.steps import (
     Add,
     ChangeBridge,
@@ -38,20 +51,26 @@ from host_agent.steps import (
     StopDaemon,
     WriteFile,
 )
+from host_agent.waypoint import waypoint
 
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 Pair = tuple[str, NamespaceState, NamespaceState]  # name, wanted, found
 
 
 def plan(wanted: HostState, found: HostState) -> tuple[Step, ...]:
-    """No steps if and only if the host is as wanted."""
+    """No steps if and only if the host is as wanted. Between any two steps a packet meets the old policy or the new."""
+    halfway = waypoint(wanted, found)
+    return _leg(wanted, found) if halfway is None else (*_leg(halfway, found), *_leg(wanted, halfway))
+
+
+def _leg(wanted: HostState, found: HostState) -> tuple[Step, ...]:
     pairs = [
         (name, state, found.namespaces.get(name, NamespaceState())) for name, state in sorted(wanted.namespaces.items())
     ]
     return (
         *_end_daemons(wanted, found),
         *_write_files(wanted, found),
-        *(CreateNamespace(name) for name, _, _ in pairs if name not in found.namespaces),
+        *(CreateNamespace(name) for name, _, _ in pairs if name != NODE and name not in found.namespaces),
         *(step for pair in pairs for step in _settings(pair, None)),
         *(step for pair in pairs for step in _routes(pair, by_link=False)),
         *(step for pair in pairs for step in _rules(pair)),
@@ -94,10 +113,12 @@ def _settings(pair: Pair, link: Link | None) -> Iterator[Step]:
 
 
 def _routes(pair: Pair, by_link: bool) -> Iterator[Step]:
+    """Those by links of ours, which may not be there yet, or the others."""
     name, wanted, found = pair
     there = {route.key for route in found.routes}
+    ours = {link.name for link in wanted.links}
     for route in sorted(wanted.routes - found.routes, key=_route_order):
-        if (route.link is not None) == by_link:
+        if (route.link in ours) == by_link:
             yield ReplaceRoute(name, route) if route.key in there else Add(name, route)
 
 
@@ -144,7 +165,7 @@ def _bridges(wanted: HostState, found: HostState) -> Iterator[Step]:
 
 
 def _differing(wanted: Bridge, found: Bridge | None) -> list[str]:
-    names = [field.name for field in fields(Bridge) if field.name != "ports"]
+    names = [field.name for field in fields(Bridge) if field.compare and field.name != "ports"]
     return [name for name in names if found is None or getattr(wanted, name) != getattr(found, name)]
 
 
@@ -211,9 +232,14 @@ def _remove_stale(wanted: HostState, found: HostState) -> Iterator[Step]:
 
 
 def _stale_in_namespace(name: str, wanted: NamespaceState, found: NamespaceState) -> Iterator[Step]:
+    for rule in sorted(found.rules - wanted.rules, key=_preference):
+        setting = Sysctl(f"net/ipv4/conf/{rule.incoming}/forwarding", "0")
+        if rule.priority == FORWARDING_PREFERENCE and name == NODE:
+            yield SetSysctl(name, setting)  # while the chains that restrict it still stand
     keys = {chain.key for chain in wanted.chains}
     for family in FAMILIES:
         stale = frozenset(chain for chain in _of(family, found.chains) if chain.key not in keys)
+        stale = frozenset(chain for chain in stale if chain.rules or not chain.shared)
         if stale:
             yield RemoveChains(name, family, stale)
     names = {ipset.name for ipset in wanted.sets}

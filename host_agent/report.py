@@ -6,9 +6,12 @@ import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from host_agent import health, report_node
 from host_agent.drivers import daemon, wireguard
 from host_agent.drivers.namespaces import Namespaces
+from host_agent.health import TunnelRow
 from host_agent.plan import plan
+from host_agent.report_node import ItemRow, KernelRow
 from host_agent.state import NODE, HostState, NamespaceState
 from host_agent.steps import at
 from topology.plan import AddressPlan
@@ -50,24 +53,29 @@ class Status:
     waiting: tuple[str, ...]
     strangers: tuple[str, ...]
     differences: tuple[str, ...]
+    items: tuple[ItemRow, ...] = ()
+    kernel: tuple[KernelRow, ...] = ()
+    tunnels: tuple[TunnelRow, ...] = ()  # as ``run`` judges them; none without it
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
 
 
 def status(
-    wanted: HostState, found: HostState, addresses: AddressPlan, namespaces: Namespaces, state_dir: Path
+    wanted: HostState, found: HostState, addresses: AddressPlan | None, namespaces: Namespaces, state_dir: Path
 ) -> Status:
     steps = plan(wanted, found)
     strangers = tuple(sorted(map(str, found.strangers)))
-    titles = {hop.namespace: hop.title for hop in addresses.hops}
+    titles = {NODE: "director", **{hop.namespace: hop.title for hop in (addresses.hops if addresses else ())}}
     places = [
         PlaceRow("bridge", bridge.name, 1 + len(bridge.ports), sum(str(step).startswith("bridge") for step in steps))
         for bridge in wanted.bridges
     ]
     for name, state in wanted.namespaces.items():
         differences = sum(getattr(step, "namespace", None) == name for step in steps)
-        places.append(PlaceRow(titles.get(name, "mesh container"), name, _count(state), differences))
+        places.append(PlaceRow(titles.get(name, "mesh container"), at(name), _count(state), differences))
+    with namespaces.inside(NODE):
+        rules = [rule for family in report_node.families(wanted) for rule in report_node.counted(family)]
     return Status(
         not steps and not strangers,
         tuple(places),
@@ -76,6 +84,9 @@ def status(
         wanted.waiting,
         strangers,
         tuple(map(str, steps)),
+        report_node.items(rules),
+        report_node.kernel(wanted, found, rules) if rules else (),
+        health.rows(state_dir),
     )
 
 

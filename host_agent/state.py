@@ -4,7 +4,7 @@ Only objects of ours are in an actual state. A freshly started agent knows them 
 
 * network namespaces by the alias of their loopback link, links by their alias, OVS rows by an external id,
 * ip rules and routes by their protocol number,
-* chains and sets by name, rules in shared chains by their comment,
+* sets by the low bits of their capacity, chains by name, rules in shared chains by their comment,
 * processes by a variable of their environment.
 """
 
@@ -17,10 +17,19 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
+from host_agent.prefixes import Family as Family  # a name of this module, too
+from host_agent.prefixes import Prefixes, Seal
+
 OWNER = "privacy-router"  # alias of links, key of external ids, start of comments
 PROTOCOL = 80  # "protocol" of our ip rules and routes, see /etc/iproute2/rt_protos
+# Entries decide by IP address alone, so all mesh ports can have one Ethernet address. When a container moves to another
+# node, what its callers have in their ARP tables stays true.
+MESH_ETHERNET = "02:50:52:6d:65:73"
+# An ip rule of the node with this preference says that we switched on forwarding for its incoming interface.
+FORWARDING_PREFERENCE = 240
 NODE = ""  # the namespace the agent runs in; a name of /run/netns is never empty
 MAIN_TABLE = 254
+EVERY_IPV6 = IPv6Network("::/0")
 LAST_METRIC = 4278198272  # behind every other route, as wg-quick and systemd-networkd number a last resort
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # a Linux link name, narrower than the kernel's rule
@@ -30,7 +39,12 @@ IPSET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}")
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
-Family = Literal["ipv4", "ipv6"]
+
+
+Placement = Literal["top", "after interface marks"]
+
+
+FAMILY_OPTION: dict[Family, str] = {"ipv4": "", "ipv6": " -6"}  # of ip(8)
 
 
 def checked(name: str, pattern: re.Pattern[str] = NAME) -> str:
@@ -89,6 +103,7 @@ class Route:
     def __str__(self) -> str:
         words = ["route"] if self.kind == "unicast" else ["route", self.kind]
         words.append("default" if self.destination.prefixlen == 0 else str(self.destination))
+        words += ["(IPv6)"] if self.destination == EVERY_IPV6 else []
         words += ["via", str(self.via)] if self.via else []
         words += ["dev", self.link] if self.link else []
         words += ["table", "main" if self.table == MAIN_TABLE else str(self.table)]
@@ -98,7 +113,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Rule:
-    """An ip rule (ip-rule(8)): which routing table a packet is looked up in."""
+    """An ip rule (ip-rule(8)): which routing table a packet is looked up in, or (table 0) that it is prohibited."""
 
     priority: int
     table: int
@@ -106,13 +121,14 @@ class Rule:
     source: IPv4Network | None = None
     mark: int = 0
     mask: int = 0
+    family: Family = "ipv4"
 
     def __str__(self) -> str:
-        words = ["ip rule pref", str(self.priority)]
+        words = ["ip rule pref" if self.family == "ipv4" else "ip -6 rule pref", str(self.priority)]
         words += ["iif", self.incoming] if self.incoming else []
         words += ["from", str(self.source)] if self.source else []
         words += ["fwmark", f"{self.mark:#x}/{self.mask:#x}"] if self.mask else []
-        return " ".join([*words, "lookup", str(self.table)])
+        return " ".join([*words, "lookup", str(self.table)] if self.table else [*words, "prohibit"])
 
 
 @dataclass(frozen=True)
@@ -126,19 +142,35 @@ class Sysctl:
         return f"sysctl {self.key}={self.value}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IpSet:
-    """A set of type hash:net, ipset(8)."""
+    """A set of type hash:net, ipset(8). Equal are two whose seals are: of one that was read there may be no more."""
 
     name: str
     family: Family
-    members: frozenset[IPNetwork]
+    prefixes: Prefixes | Seal = field(repr=False)
 
     def __post_init__(self) -> None:
         checked(self.name, IPSET_NAME)
+        if isinstance(self.prefixes, Prefixes) and self.prefixes.family != self.family:
+            raise ValueError(f"{self.prefixes.family} prefixes for the {self.family} set {self.name}")
+
+    @property
+    def seal(self) -> Seal:
+        return self.prefixes if isinstance(self.prefixes, Seal) else self.prefixes.seal
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IpSet) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, Family, Seal]:
+        return (self.name, self.family, self.seal)
 
     def __str__(self) -> str:
-        return f"ipset {self.name} ({len(self.members)} entries)"
+        return f"ipset {self.name} ({self.seal.count} entries)"
 
 
 @dataclass(frozen=True)
@@ -148,25 +180,31 @@ class FilterRule:
 
     arguments: str = field(compare=False)  # what follows "-A CHAIN"
     digest: str
+    placement: Placement = "top"  # in a shared chain
 
 
-def filter_rule(arguments: str, note: str = "") -> FilterRule:
+def filter_rule(arguments: str, note: str = "", placement: Placement = "top") -> FilterRule:
     """The rule with its comment. The text goes into restore input, where a line break would begin another rule."""
     if not (arguments + note).isprintable() or '"' in note:
         raise ValueError(f"not one plain line: {arguments!r} {note!r}")
     digest = sha256(arguments.encode()).hexdigest()[:12]
-    comment = f"{OWNER} {digest} {note}".rstrip()
-    return FilterRule(f'{arguments} -m comment --comment "{comment}"', digest)
+    words = [OWNER, digest, note if placement == "top" else placement]
+    comment = " ".join(words).rstrip()
+    return FilterRule(f'{arguments} -m comment --comment "{comment}"', digest, placement)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """An own chain with all its rules, or a shared (built-in) chain with the rules we keep at its top."""
+    """An own chain with all its rules, or a shared (built-in) chain with the rules we keep in it.
+
+    Those stand at its top, or right behind the last rule by which the system marks what comes in by an interface.
+    """
 
     family: Family
     table: str
     name: str
     rules: tuple[FilterRule, ...]
+    system: int = field(default=0, compare=False)  # read: how many rules of others end with the last such one
 
     @property
     def shared(self) -> bool:
@@ -235,7 +273,7 @@ class NamespaceState:
 
 @dataclass(frozen=True)
 class Bridge:
-    """An OVS bridge; ``ports`` are the internal ports we keep on it."""
+    """An OVS bridge; ``ports`` are those we keep on it: internal ones, and ``adopted`` Ethernet devices of others."""
 
     name: str
     datapath_type: Literal["system", "netdev"]
@@ -246,6 +284,9 @@ class Bridge:
     max_backoff: int = 1000  # milliseconds between attempts to reach the controller
     connection_mode: str = "out-of-band"
     disable_in_band: bool = True
+    datapath_id: int | None = None  # None: Open vSwitch's own choice
+    adopted: frozenset[str] = field(default=frozenset(), compare=False)
+    mesh: frozenset[str] = field(default=frozenset(), compare=False)  # those that share MESH_ETHERNET
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.ports):
@@ -307,7 +348,8 @@ def combine(parts: Iterable[HostState]) -> HostState:
     for part in parts:
         namespaces = dict(whole.namespaces)
         for name, state in part.namespaces.items():
-            checked(name, NAMESPACE_NAME)
+            if name != NODE:
+                checked(name, NAMESPACE_NAME)
             namespaces[name] = namespaces.get(name, NamespaceState()) | state
         whole = HostState(
             whole.bridges | part.bridges,

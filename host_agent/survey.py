@@ -4,36 +4,58 @@ from __future__ import annotations
 
 import shutil
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from host_agent import identity
+from host_agent import health, identity
 from host_agent.command import run
+from host_agent.countries.gather import recall
 from host_agent.drivers import daemon, netlink, ovs, wireguard
 from host_agent.drivers.namespaces import DIRECTORY, Namespaces
 from host_agent.errors import AgentError, CommandFailed, Missing, Refused
 from host_agent.facts import Facts
 from host_agent.profile import Profile, read_profile
 from host_agent.state import NODE
+from host_agent.survey_node import Countries, survey_node
 from policies.addresses import address_plan
+from policies.host_model import Policy
 from policies.model import PrivacyRouter
 from topology.plan import container_namespace
 
 TOOLS = {  # program -> Debian package
-    "ovs-vsctl": "openvswitch-switch",
     "iptables-save": "iptables",
     "iptables-restore": "iptables",
     "ip6tables-save": "iptables",
     "ip6tables-restore": "iptables",
     "ipset": "ipset",
 }
+SWITCH_TOOLS = {"ovs-vsctl": "openvswitch-switch"}
 WGCF_ADVICE = "make one: wgcf register && wgcf generate"
+Lookup = Callable[[str, list[str]], tuple[IPv4Address, ...]]  # a name's addresses; complains in the list
 
 
-def survey(policy: PrivacyRouter, state_dir: Path, config_dir: Path) -> Facts:
+def survey(
+    policy: Policy | PrivacyRouter,
+    state_dir: Path,
+    config_dir: Path,
+    lookup: Lookup | None = None,
+    countries: Countries = recall,
+) -> Facts:
     """Raises Missing with everything that is not there, or Refused for a file that is damaged."""
+    whole = policy if isinstance(policy, Policy) else Policy(policy)
     require_tools(policy)
+    facts = _survey_chain(whole.privacy_router, state_dir, config_dir, lookup) if whole.privacy_router else None
+    facts = facts or Facts(state_dir, "netdev", {}, {}, None, None, None, None, None, _has_ipv6())
+    if whole.director is None:
+        return facts
+    node = survey_node(whole.director, state_dir, lookup or resolve, countries)
+    return replace(facts, node=replace(node, dead=health.known_dead(state_dir)))
+
+
+def _survey_chain(policy: PrivacyRouter, state_dir: Path, config_dir: Path, lookup: Lookup | None) -> Facts:
     warp_profile = gateway_profile = None
     missing: list[str] = []
     if policy.warp.enabled:
@@ -46,7 +68,7 @@ def survey(policy: PrivacyRouter, state_dir: Path, config_dir: Path) -> Facts:
         )
     names = [policy.xray.vps_address] if policy.xray.enabled else []
     names += [peer.endpoint[0] for peer in (warp_profile.peers if warp_profile else ()) if peer.endpoint]
-    addresses = {name: _resolve(name, missing) for name in names}
+    addresses = {name: (lookup or resolve)(name, missing) for name in names}
     if missing:
         raise Missing(*missing)
     return Facts(
@@ -59,27 +81,46 @@ def survey(policy: PrivacyRouter, state_dir: Path, config_dir: Path) -> Facts:
         gateway_profile,
         _client_endpoint(state_dir),
         daemon.xray_program() if policy.xray.enabled else None,
-        Path("/proc/sys/net/ipv6").exists(),
+        _has_ipv6(),
+        mesh_device=_mesh_device(policy),
+        node_forwards=Path("/proc/sys/net/ipv4/conf/all/forwarding").read_text().strip() == "1",
     )
 
 
-def require_tools(policy: PrivacyRouter | None) -> None:
+def _mesh_device(policy: PrivacyRouter) -> tuple[IPv4Address, ...] | None:
+    """The addresses of Netmaker's device on the node; None if it is not there."""
+    if not policy.netmaker.enabled:
+        return None
+    with Namespaces({}) as here:
+        return netlink.addresses_of(here.netlink(NODE), policy.netmaker.device)
+
+
+def _has_ipv6() -> bool:
+    return Path("/proc/sys/net/ipv6").exists()
+
+
+def require_tools(policy: Policy | PrivacyRouter | None) -> None:
     """Raises Missing with every program that is not installed, each with its Debian package."""
-    tools = [f"{tool}: not installed; apt install {package}" for tool, package in TOOLS.items() if not _there(tool)]
-    devices = policy is not None and (policy.warp.enabled or policy.wireguard.enabled)
+    chain = policy.privacy_router if isinstance(policy, Policy) else policy
+    needed = {**TOOLS, **(SWITCH_TOOLS if chain else {})}
+    tools = [f"{tool}: not installed; apt install {package}" for tool, package in needed.items() if not _there(tool)]
+    devices = chain is not None and (chain.warp.enabled or chain.wireguard.enabled)
     if devices and not _there(wireguard.PROGRAM) and not wireguard.in_kernel():
         tools.append("wireguard-go: not installed, nor has the kernel WireGuard; apt install wireguard-go")
-    if policy and policy.xray.enabled and daemon.xray_program() is None:
+    if chain and chain.xray.enabled and daemon.xray_program() is None:
         tools.append("xray or v2ray: neither is installed; apt install v2ray")
     if tools:
         raise Missing(*tools)
 
 
-def namespaces(policy: PrivacyRouter) -> dict[str, str]:
+def namespaces(policy: Policy | PrivacyRouter) -> dict[str, str]:
     """The namespaces of the policy that exist: name -> path. A running LXC container's is known by its process."""
-    plan = address_plan(policy)
+    chain = policy.privacy_router if isinstance(policy, Policy) else policy
+    if chain is None:
+        return {}
+    plan = address_plan(chain)
     numbers = {container_namespace(socket.container_id): socket.container_id for socket in plan.mesh}
-    numbers |= {container_namespace(n): n for n in (policy.wireguard.container_id, policy.xray.container_id)}
+    numbers |= {container_namespace(n): n for n in (chain.wireguard.container_id, chain.xray.container_id)}
     found = {}
     for name in {*(hop.namespace for hop in plan.hops), *numbers}:
         if (DIRECTORY / name).exists():
@@ -106,7 +147,7 @@ def _profile(path: Path, what: str, missing: list[str]) -> Profile | None:
     return None
 
 
-def _resolve(name: str, missing: list[str]) -> tuple[IPv4Address, ...]:
+def resolve(name: str, missing: list[str]) -> tuple[IPv4Address, ...]:
     """The IPv4 addresses of a host name, sorted, so that the order of an answer changes nothing."""
     with suppress(ValueError):
         literal = ip_address(name)

@@ -13,7 +13,9 @@ ip iproute2
 tcpdump tcpdump
 ping iputils-ping
 nsenter util-linux
+curl curl
 modprobe kmod
+systemd-analyze systemd
 "
 missing=""
 while read -r command package; do

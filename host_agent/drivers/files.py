@@ -41,6 +41,13 @@ def remove(file: File) -> None:
     Path(file.path).unlink(missing_ok=True)
 
 
+def forget_hash(path: Path) -> None:
+    """Remove the file that is written for the operator alone, and its directory if that is empty then."""
+    with suppress(OSError):
+        path.unlink()
+        path.parent.rmdir()
+
+
 def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any, Literal
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from host_agent.state import OWNER, PROTOCOL, Address, Link, Route, Rule
+from host_agent.state import FAMILY_OPTION, OWNER, PROTOCOL, Address, Family, Link, Route, Rule
 
 UP = 1  # IFF_UP
-LOOK_UP = 1  # FR_ACT_TO_TBL
+LOOK_UP, PROHIBIT = 1, 8  # FR_ACT_TO_TBL, FR_ACT_PROHIBIT
 FAMILIES = {socket.AF_INET: 4, socket.AF_INET6: 6}
 NAMES: dict[int, Literal["unicast", "local", "unreachable"]] = {1: "unicast", 2: "local", 7: "unreachable"}
 GONE = {errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL}
@@ -64,6 +64,8 @@ def links(netlink: Any) -> dict[str, FoundLink]:
 def addresses(netlink: Any, known: dict[str, FoundLink]) -> frozenset[Address]:
     """All addresses of our links that live, but the link-local ones that the kernel gives."""
     names = {link.index: link.name for link in known.values() if link.ours and link.alive and link.name != "lo"}
+    if not names:
+        return frozenset()
     found = set()
     for message in netlink.get_addr():
         name = names.get(message["index"])
@@ -99,23 +101,56 @@ def _route(message: Any, names: dict[int, str]) -> Route:
 
 
 def rules(netlink: Any) -> frozenset[Rule]:
-    """Our IPv4 ip rules."""
+    """Our ip rules, of both families."""
+    return rules_in(rule_messages(netlink))
+
+
+def rule_messages(netlink: Any) -> list[Any]:
+    """All ip rules of both families, as the kernel describes them."""
+    return [message for message in netlink.get_rules(family=socket.AF_UNSPEC) if message["family"] in FAMILIES]
+
+
+def rules_in(messages: Iterable[Any]) -> frozenset[Rule]:
+    """Ours among them."""
     found = set()
-    for message in netlink.get_rules(family=socket.AF_INET):
-        if message.get("protocol") != PROTOCOL or message["action"] != LOOK_UP:
+    for message in messages:
+        if message.get("protocol") != PROTOCOL or message["action"] not in (LOOK_UP, PROHIBIT):
             continue
         source = message.get("src")
         found.add(
             Rule(
                 message.get("priority") or 0,
-                message.get("table") or message["table"],
+                (message.get("table") or message["table"]) if message["action"] == LOOK_UP else 0,
                 message.get("iifname"),
                 IPv4Network(f"{source}/{message['src_len']}") if source else None,
                 message.get("fwmark") or 0,
                 message.get("fwmask") or 0 if message.get("fwmark") else 0,
+                "ipv4" if message["family"] == socket.AF_INET else "ipv6",
             )
         )
     return frozenset(found)
+
+
+def all_addresses(netlink: Any) -> frozenset[IPv4Address | IPv6Address]:
+    """The addresses of all links, whoever gave them."""
+    return frozenset(ip_address(message.get("local") or message.get("address")) for message in netlink.get_addr())
+
+
+def strange_rules(messages: Iterable[Any], wanted: Iterable[Rule]) -> list[str]:
+    """Rules of others that come before one we want and would send the packets of its mark elsewhere."""
+    ours = [rule for rule in wanted if rule.mask]
+    found = []
+    for message in messages:
+        mark, mask = message.get("fwmark") or 0, message.get("fwmask") or 0
+        preference = message.get("priority") or 0
+        if message.get("protocol") == PROTOCOL or not mark:
+            continue
+        family: Family = "ipv4" if message["family"] == socket.AF_INET else "ipv6"
+        table = (message.get("table") or message["table"]) if message["action"] == LOOK_UP else 0
+        taken = [rule for rule in ours if (rule.family, rule.mark & mask) == (family, mark)]
+        if any(preference <= rule.priority and rule.table != table for rule in taken):
+            found.append(f"ip{FAMILY_OPTION[family]} rule pref {preference} fwmark {mark:#x}/{mask:#x}")
+    return found
 
 
 def uplink_address(netlink: Any) -> IPv4Address | None:
@@ -128,6 +163,15 @@ def uplink_address(netlink: Any) -> IPv4Address | None:
     defaults = [message for message in netlink.get_default_routes(family=socket.AF_INET) if message.get("oif") in found]
     best = min(defaults, key=lambda message: message.get("priority") or 0, default=None)
     return found[best.get("oif")] if best else next(iter(found.values()), None)
+
+
+def addresses_of(netlink: Any, name: str) -> tuple[IPv4Address, ...] | None:
+    """The IPv4 addresses of a link, whoever made it; None if there is no such link."""
+    found: list[int] = netlink.link_lookup(ifname=name)
+    if not found:
+        return None
+    messages = netlink.get_addr(family=socket.AF_INET, index=found[0])
+    return tuple(sorted(IPv4Address(message.get("local") or message.get("address")) for message in messages))
 
 
 def move(netlink: Any, name: str, namespace_path: str) -> None:
@@ -205,10 +249,10 @@ def _route_words(netlink: Any, route: Route) -> dict[str, Any]:
 
 def _rule_words(rule: Rule) -> dict[str, Any]:
     words: dict[str, Any] = {
-        "family": socket.AF_INET,
+        "family": socket.AF_INET if rule.family == "ipv4" else socket.AF_INET6,
         "priority": rule.priority,
         "table": rule.table,
-        "action": LOOK_UP,
+        "action": LOOK_UP if rule.table else PROHIBIT,
         "protocol": PROTOCOL,
     }
     words |= {"iifname": rule.incoming} if rule.incoming else {}

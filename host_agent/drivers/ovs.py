@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from host_agent.command import run
 from host_agent.errors import AgentError, CommandFailed, Missing
-from host_agent.state import OWNER, Bridge
+from host_agent.state import MESH_ETHERNET, OWNER, Bridge
 
 TIMEOUT = 15  # seconds ovs-vswitchd has to carry a transaction out
 MARK = f"external_ids:owner={OWNER}"
@@ -20,6 +21,14 @@ MARK = f"external_ids:owner={OWNER}"
 class Reading:
     bridges: frozenset[Bridge]  # ours, with our ports
     strangers: frozenset[str]  # names of bridges and ports of others
+
+
+NOTHING = Reading(frozenset(), frozenset())
+
+
+def there() -> bool:
+    """Whether there can be a switch to look at."""
+    return shutil.which("ovs-vsctl") is not None and Path("/run/openvswitch/db.sock").exists()
 
 
 def has_kernel_datapath() -> bool:
@@ -72,6 +81,7 @@ def _reading(bridges: list[Any], ports: dict[str, Any], controllers: dict[str, A
                 max((int(n) for controller in found for n in _many(controller["max_backoff"])), default=0),
                 " ".join(mode for controller in found for mode in _many(controller["connection_mode"])),
                 row["other_config"].get("disable-in-band") == "true",
+                _datapath_id(row["other_config"]),
             )
         )
     return Reading(frozenset(ours), frozenset(strangers))
@@ -79,24 +89,36 @@ def _reading(bridges: list[Any], ports: dict[str, Any], controllers: dict[str, A
 
 def change(bridge: Bridge, new_ports: Iterable[str], new_controller: bool) -> None:
     """Create or correct the bridge with its ports, in one transaction: it never runs with half of its settings."""
+    _transact(change_words(bridge, new_ports, new_controller))
+
+
+def change_words(bridge: Bridge, new_ports: Iterable[str], new_controller: bool) -> list[str]:
+    """What ovs-vsctl(8) is told for it."""
     name = bridge.name
     words = ["--may-exist", "add-br", name]
     words += ["--", "set", "Bridge", name, f"datapath_type={bridge.datapath_type}", f"fail_mode={bridge.fail_mode}"]
     words += [f"protocols={','.join(bridge.protocols)}", MARK]
     words += [f"other_config:disable-in-band={'true' if bridge.disable_in_band else 'false'}"]
+    if bridge.datapath_id is not None:
+        words += [f"other_config:datapath-id={bridge.datapath_id:016x}"]
+    else:
+        words += ["--", "remove", "Bridge", name, "other_config", "datapath-id"]
     if new_controller:
         words += ["--", "set-controller", name, bridge.controller]
         words += ["--", "set", "Controller", name, f"max_backoff={bridge.max_backoff}"]
         words += [f"connection_mode={bridge.connection_mode}"]
     for port in sorted(new_ports):
-        words += _add_port(name, port)
-    _transact(words)
+        words += _add_port(name, port, internal=port not in bridge.adopted)
+        if port in bridge.mesh:
+            words += ["--", "set", "Interface", port, f'mac="{MESH_ETHERNET}"']
+    return words
 
 
 def replug(bridge: str, port: str) -> None:
     """Give a port a new device: the old one went away with its namespace."""
+    ethernet = run(["ovs-vsctl", f"--timeout={TIMEOUT}", "--if-exists", "get", "Interface", port, "mac"]).strip()
     _transact(["--if-exists", "del-port", bridge, port])
-    _transact(_add_port(bridge, port)[1:])
+    _transact([*_add_port(bridge, port)[1:], "--", "set", "Interface", port, f"mac={ethernet or '[]'}"])
 
 
 def remove_ports(bridge: str, ports: Iterable[str]) -> None:
@@ -110,9 +132,14 @@ def remove_bridge(name: str) -> None:
     _transact(["--if-exists", "del-br", name])
 
 
-def _add_port(bridge: str, port: str) -> list[str]:
-    words = ["--", "add-port", bridge, port, "--", "set", "Interface", port, "type=internal"]
-    return [*words, "--", "set", "Port", port, MARK]
+def _add_port(bridge: str, port: str, internal: bool = True) -> list[str]:
+    kind = ["--", "set", "Interface", port, "type=internal"] if internal else []
+    return ["--", "add-port", bridge, port, *kind, "--", "set", "Port", port, MARK]
+
+
+def _datapath_id(other_config: dict[str, str]) -> int | None:
+    text = other_config.get("datapath-id", "")
+    return int(text, 16) if text else None
 
 
 def _transact(words: list[str]) -> None:

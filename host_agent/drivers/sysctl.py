@@ -21,4 +21,6 @@ def read(keys: Iterable[str]) -> frozenset[Sysctl]:
 
 
 def write(sysctl: Sysctl) -> None:
-    (ROOT / sysctl.key).write_text(sysctl.value)
+    """Does nothing for a link that is gone: what is still wanted then shows as a difference."""
+    with suppress(FileNotFoundError):
+        (ROOT / sysctl.key).write_text(sysctl.value)

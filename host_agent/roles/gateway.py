@@ -66,6 +66,7 @@ def gateway(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState
 
 def _device(policy: PrivacyRouter, facts: Facts) -> WireGuardDevice:
     settings, identity = policy.wireguard, facts.identity
+    assert identity is not None
     if facts.gateway_profile is not None:
         return WireGuardDevice(
             settings.device, facts.gateway_profile.private_key, settings.listen_port, _peers(facts.gateway_profile)
@@ -98,6 +99,7 @@ def _profile_file(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> tup
     if host is None:
         return frozenset(), (f"{path} waits for an address to dial: set wireguard.endpoint",)
     identity = facts.identity
+    assert identity is not None
     addresses = ", ".join(str(ip_network(address.ip)) for address in _client_addresses(policy))
     lines = [
         "[Interface]",

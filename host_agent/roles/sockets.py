@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface
+
 from host_agent.facts import Facts
 from host_agent.state import Address, HostState, Link, NamespaceState, Sysctl
 from policies.model import PrivacyRouter
@@ -33,6 +35,7 @@ def _hop(hop: Hop, facts: Facts) -> NamespaceState:
 
 def _mesh(socket: MeshSocket) -> NamespaceState:
     addresses = {Address(socket.port, socket.address)} if socket.address else set()
+    addresses |= {Address(socket.port, IPv4Interface(service.ip)) for service in socket.services}
     return NamespaceState(links=frozenset({Link(socket.port, "socket")}), addresses=frozenset(addresses))
 
 

@@ -68,9 +68,9 @@ def _device(warp: Warp, profile: Profile, facts: Facts) -> WireGuardDevice:
         raise Refused("the WARP profile has no IPv4 Address; make it again: wgcf generate")
     (peer,) = profile.peers
     host, port = profile.peers[0].endpoint
-    endpoints = tuple(Endpoint(address, port) for address in facts.addresses.get(host, ())) or (
-        Endpoint(ip_address(host), port),
-    )
+    addresses = facts.addresses.get(host, ()) or (ip_address(host),)
+    ports = dict.fromkeys((port, *warp.ports))
+    endpoints = tuple(Endpoint(address, port) for port in ports for address in addresses)
     wanted = Peer(peer.public_key, peer.preshared_key, peer.allowed_ips, endpoints, KEEPALIVE)
     return WireGuardDevice(warp.device, profile.private_key, None, frozenset({wanted}))
 

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 
 from host_agent.errors import Refused
 from host_agent.facts import Facts
+from host_agent.prefixes import Prefixes
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
     LAST_METRIC,
@@ -70,8 +71,8 @@ def xray(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
         sysctls=hop_sysctls(forwarding=False),
         sets=frozenset(
             {
-                IpSet(CLIENTS_SET, "ipv4", frozenset({clients})),
-                IpSet(SERVERS_SET, "ipv4", frozenset(IPv4Network(server) for server in servers)),
+                IpSet(CLIENTS_SET, "ipv4", Prefixes.of("ipv4", [clients])),
+                IpSet(SERVERS_SET, "ipv4", Prefixes.of("ipv4", map(IPv4Network, servers))),
             }
         ),
         chains=_chains(policy.xray.tproxy_port),
@@ -98,7 +99,7 @@ def _chains(port: int) -> frozenset[Chain]:
 
 def _with_program(policy: PrivacyRouter, facts: Facts, hop: Hop, state: NamespaceState) -> HostState:
     """The hop's state with Xray itself. Its configuration's digest is in the file name and so in the command line."""
-    assert facts.xray is not None
+    assert facts.xray is not None and facts.identity is not None
     identity, settings = facts.identity, policy.xray
     vless = Vless(settings.vps_address, settings.vps_port, identity.user_id, identity.certificate)
     server = facts.addresses[settings.vps_address][0]

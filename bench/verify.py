@@ -1,0 +1,91 @@
+"""How long a policy takes to be read, compiled and proved, by the number of its function routes. In processor seconds.
+
+The growth says whether it is linear: the time per route must not rise. Needs neither root nor a switch.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from ipaddress import IPv4Address
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "policies" / "documents" / "privacy-router.json"
+SIZES = (1_000, 10_000, 100_000)
+SOCKETS = 1_000
+FIRST = IPv4Address("100.64.0.10")
+AIM = 5.0  # seconds for the largest
+
+
+def main() -> int:
+    if len(sys.argv) > 1:
+        measure(int(sys.argv[1]))
+        return 0
+    print(f"{'routes':>8} {'entries':>8} {'read':>7} {'compile':>8} {'prove':>7} {'whole':>7} {'us/route':>9}")
+    whole = 0.0
+    for size in SIZES:
+        # A process of its own each time: what one size leaves in memory is not the next one's burden.
+        command = [sys.executable, __file__, str(size)]
+        figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        whole = figures["whole"]
+        print(
+            f"{size:8} {figures['entries']:8} {figures['read']:7.2f} {figures['compile']:8.2f} {figures['prove']:7.2f} "
+            f"{whole:7.2f} {whole / size * 1e6:9.1f}"
+        )
+    print(f"aim: {SIZES[-1]} routes under {AIM:.0f} s: {'held' if whole < AIM else 'MISSED'}")
+    return 0
+
+
+def measure(size: int) -> None:
+    """One size, part by part, and then the whole as the controller does it."""
+    from policies.load import parse
+    from policies.placement import everything
+    from ryu_apps.pipeline import compile_node
+    from ryu_apps.policy_file import compile_document, without_collection
+    from ryu_apps.verify import verify
+
+    text = document(size)
+    with without_collection():
+        started = time.process_time()
+        policy = parse(text, "bench.json")
+        read = time.process_time()
+        view = everything(policy)
+        entries = compile_node(view)
+        compiled = time.process_time()
+        findings = verify({"": entries}, policy, {"": view})
+        proved = time.process_time()
+    assert findings == (), findings[0]
+    parts = {"read": read - started, "compile": compiled - read, "prove": proved - compiled}
+    count = len(entries)
+    del policy, view, entries
+    started = time.process_time()
+    compile_document(text, "bench.json")
+    print(json.dumps({"entries": count, **parts, "whole": time.process_time() - started}))
+
+
+def document(routes: int) -> str:
+    """The example with this many function routes over a thousand sockets."""
+    whole = json.loads(EXAMPLE.read_text())
+    router = whole["privacy_router"]
+    sockets = [f"internal_{200 + number}" for number in range(min(SOCKETS, routes))]
+    router["netmaker"]["subnet"] = "100.64.0.0/14"
+    router["containers"] = []
+    router["socket_networking"]["mesh_sockets"] = [
+        {"name": name, "container_id": 200 + number, "port_type": "mesh"} for number, name in enumerate(sockets)
+    ]
+    router["openflow"]["function_routing"] = [
+        {
+            "function": f"function_{number}",
+            "target_socket": sockets[number % len(sockets)],
+            "match_fields": {"ip": f"nw_dst={FIRST + number}"},
+        }
+        for number in range(routes)
+    ]
+    return json.dumps(whole, indent=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,272 @@
+"""What on a machine will hinder the privacy router, and the cure. Pure checks over what was read.
+
+The marks, tables and preferences are those that the tools' own documents name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from host_agent.state import NODE, HostState, NamespaceState
+from host_agent.steps import at
+
+RESERVED_TABLES = (253, 254, 255)  # default, main, local
+KERNELS_PREFERENCES = (0, 32766, 32767)
+
+
+@dataclass(frozen=True)
+class ForeignRule:
+    """An ip rule of somebody else."""
+
+    namespace: str
+    family: int
+    priority: int
+    table: int
+    mark: int
+    mask: int
+    incoming: str | None = None
+
+    def __str__(self) -> str:
+        words = ["ip rule" if self.family == 4 else "ip -6 rule", "pref", str(self.priority)]
+        words += ["iif", self.incoming] if self.incoming else []
+        words += ["fwmark", f"{self.mark:#x}/{self.mask:#x}"] if self.mask else []
+        return " ".join([*words, "lookup", str(self.table)])
+
+
+@dataclass(frozen=True)
+class ForeignMark:
+    """A rule of somebody else that writes marks."""
+
+    namespace: str
+    mark: int
+    mask: int
+    rule: str
+
+
+@dataclass(frozen=True)
+class ForeignRoute:
+    namespace: str
+    table: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A feature that was tried in a namespace made for it."""
+
+    feature: str
+    works: bool
+    cure: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was read of it. Settings are by namespace and key below /proc/sys, without those that are not there."""
+
+    rules: tuple[ForeignRule, ...] = ()
+    marks: tuple[ForeignMark, ...] = ()
+    routes: tuple[ForeignRoute, ...] = ()
+    settings: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    programs: frozenset[str] = frozenset()  # names of running programs
+    networkd_keeps_rules: bool | None = None  # None: systemd-networkd does not run
+    iptables: str = ""  # "nf_tables" or "legacy"
+    legacy_tables: tuple[str, ...] = ()  # tables that legacy iptables has made in the kernel
+    nftables: bool = False  # whether nftables (and so iptables-nft) has any
+    bridges_without_fail_mode: tuple[str, ...] = ()  # of others
+    trials: tuple[Trial, ...] = ()
+    unfinished: tuple[str, ...] = ()  # what a policy cannot be carried out for, as the survey says
+
+
+@dataclass(frozen=True)
+class Finding:
+    where: str
+    what: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Another program in the same space, and how it is told to keep to other numbers."""
+
+    name: str
+    mark: int
+    mask: int
+    cure: str
+
+
+TOOLS = (
+    Tool("Tailscale", 0x40000, 0xFF0000, "tailscale set --netfilter-mode=off and make its rules by hand"),
+    Tool("Tailscale", 0x80000, 0xFF0000, "tailscale set --netfilter-mode=off and make its rules by hand"),
+    Tool("Calico", 0x10000, 0xFFFF0000, "set IptablesMarkMask (FelixConfiguration) to bits that are free"),
+    Tool("OpenWrt pbr", 0x10000, 0xFF0000, "set fw_mask and uplink_mark in /etc/config/pbr"),
+    Tool("mwan3", 0x100, 0x3F00, "set mmx_mask in /etc/config/mwan3"),
+    Tool("warp-cli (Cloudflare WARP)", 0x100CF, 0xFFFFFFFF, "warp-cli disconnect; the WARP hop takes its place"),
+    Tool("v2rayA", 0x40, 0xC0, "stop v2rayA; the Xray hop takes its place"),
+    Tool(
+        "wg-quick", 0xCA6C, 0xFFFFFFFF, "wg-quick down, and keep such a tunnel's default route out of it (Table = off)"
+    ),
+)
+PROGRAMS = {
+    "tailscaled": "Tailscale",
+    "warp-svc": "warp-cli (Cloudflare WARP)",
+    "v2raya": "v2rayA",
+    "calico-node": "Calico",
+}
+Check = Callable[[Machine, HostState], Iterator[Finding]]
+
+
+def findings(machine: Machine, wanted: HostState) -> tuple[Finding, ...]:
+    """All of them; none if nothing hinders."""
+    return tuple(finding for check in CHECKS for finding in check(machine, wanted))
+
+
+def whose(mark: int, mask: int) -> Tool | None:
+    """The tool that is known for such a mark."""
+    exact = (tool for tool in TOOLS if (tool.mark, tool.mask) == (mark, mask))
+    near = (tool for tool in TOOLS if tool.mask == mask and mask != 0xFFFFFFFF)
+    return next(exact, next(near, None))
+
+
+def _unfinished(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for problem in machine.unfinished:
+        what, _, cure = problem.partition("; ")
+        yield Finding("policy", what, cure or "mend what is named; privacyctl check FILE says more")
+
+
+def _preferences(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for rule in machine.rules:
+        ours = [it for it in _state(wanted, rule.namespace).rules if it.priority == rule.priority]
+        if ours and rule.priority not in KERNELS_PREFERENCES:
+            yield Finding(
+                at(rule.namespace),
+                f"{rule} of another program stands at a preference of ours ({ours[0]})",
+                "which of the two is asked first is chance: give that program another preference",
+            )
+
+
+def _marks(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    places: tuple[ForeignRule | ForeignMark, ...] = (*machine.rules, *machine.marks)
+    for found in places:
+        taken = [it for it in _state(wanted, found.namespace).rules if it.mask & found.mask and it.mark]
+        if not taken or not found.mask:
+            continue
+        tool = whose(found.mark, found.mask)
+        what = str(found) if isinstance(found, ForeignRule) else found.rule
+        yield Finding(
+            at(found.namespace),
+            f"{what}: {tool.name if tool else 'another program'} uses bits {found.mask & taken[0].mask:#x} of the mark "
+            f"{taken[0].mark:#x}/{taken[0].mask:#x} that we decide by",
+            tool.cure if tool else "give that program other bits of the mark",
+        )
+
+
+def _tables(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for route in machine.routes:
+        routes = _state(wanted, route.namespace).routes
+        tables = {it.table for it in routes if it.kind != "unreachable"} - set(RESERVED_TABLES)  # with one of ours
+        if route.table in tables:
+            yield Finding(
+                at(route.namespace),
+                f"route {route.text} of another program is in our routing table {route.table}",
+                "packets under policy may take it: give that program another table",
+            )
+
+
+def _settings(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for name, state in sorted(wanted.namespaces.items()):
+        value = machine.settings.get((name, "net/ipv4/conf/all/src_valid_mark"))
+        bare = [rule for rule in state.rules if rule.mask and rule.incoming is None]
+        if value == "1" and bare:
+            yield Finding(
+                at(name),
+                f"net.ipv4.conf.all.src_valid_mark is 1 (wg-quick and Tailscale set it): {bare[0]} then turns the "
+                "source check against packets that TPROXY marked",
+                "sysctl -w net.ipv4.conf.all.src_valid_mark=0, or name the LAN interfaces, so that the rule has an iif",
+            )
+        strict = machine.settings.get((name, "net/ipv4/conf/all/rp_filter"))
+        if strict == "1" and (state.rules or state.wireguard):
+            yield Finding(
+                at(name),
+                "net.ipv4.conf.all.rp_filter is 1: replies that come by another way than the main table's are dropped",
+                "sysctl -w net.ipv4.conf.all.rp_filter=2, also in /etc/sysctl.d",
+            )
+        filtered = machine.settings.get((name, "net/bridge/bridge-nf-call-iptables")) == "1"
+        if name == NODE and filtered and _tproxies(state):  # elsewhere there are no Linux bridges
+            yield Finding(
+                at(name),
+                "net.bridge.bridge-nf-call-iptables is 1 (Docker sets it): bridged packets meet TPROXY and vanish",
+                "sysctl -w net.bridge.bridge-nf-call-iptables=0, or LAN interfaces that are no Linux bridge",
+            )
+
+
+def _tproxies(state: NamespaceState) -> bool:
+    return any("-j TPROXY" in rule.arguments for chain in state.chains for rule in chain.rules)
+
+
+def _networkd(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    if machine.networkd_keeps_rules is False:
+        yield Finding(
+            "node",
+            "systemd-networkd removes ip rules and routes of others whenever it configures a link",
+            "in /etc/systemd/networkd.conf, [Network]: ManageForeignRoutingPolicyRules=no and ManageForeignRoutes=no; "
+            "then systemctl restart systemd-networkd",
+        )
+
+
+def _iptables(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    if machine.iptables == "nf_tables" and machine.legacy_tables:
+        tables = ", ".join(machine.legacy_tables)
+        yield Finding(
+            "node",
+            f"legacy iptables has rules (tables {tables}) beside those of iptables-nft: packets pass both, each blind "
+            "to the other",
+            "move the rules of the program that uses iptables-legacy (iptables-legacy-save shows them), then "
+            "iptables-legacy -F; update-alternatives --display iptables",
+        )
+    if machine.iptables == "legacy" and machine.nftables:
+        yield Finding(
+            "node",
+            "iptables is the legacy one, and nftables has rules as well: packets pass both",
+            "update-alternatives --set iptables /usr/sbin/iptables-nft, the same for ip6tables; then apply again",
+        )
+
+
+def _bridges(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for name in machine.bridges_without_fail_mode:
+        yield Finding(
+            "switch",
+            f"bridge {name} has no fail_mode: when its controller is away it forwards everything",
+            f"ovs-vsctl set-fail-mode {name} secure, if its flow entries are made by a controller",
+        )
+
+
+def _programs(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for program in sorted(machine.programs & PROGRAMS.keys()):
+        tool = next(it for it in TOOLS if it.name == PROGRAMS[program])
+        if tool.name.startswith(("warp-cli", "v2rayA")):
+            yield Finding("node", f"{tool.name} runs and takes this machine's default route for itself", tool.cure)
+
+
+def _features(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for trial in machine.trials:
+        if not trial.works:
+            yield Finding("kernel", f"{trial.feature} does not work here", trial.cure)
+
+
+def _state(wanted: HostState, name: str) -> NamespaceState:
+    return wanted.namespaces.get(name, NamespaceState())
+
+
+CHECKS: tuple[Check, ...] = (
+    _unfinished,
+    _features,
+    _preferences,
+    _marks,
+    _tables,
+    _settings,
+    _networkd,
+    _iptables,
+    _bridges,
+    _programs,
+)

@@ -1,0 +1,212 @@
+"""Messages of the kernel's ipset interface (nfnetlink subsystem 6), made and read as bytes. Pure.
+
+Source: ``linux/netfilter/ipset/ip_set.h``. Numbers of headers are in the machine's order, those in attributes in
+network order. The entries of a set all have one shape, so a hundred thousand are written by repeating one element
+and laying each byte of the addresses over all of them at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from host_agent.prefixes import BITS, Family, width
+
+PROTOCOL = 6  # the interface's version that all kernels in use speak
+TYPE = b"hash:net"
+FAMILIES: dict[Family, int] = {"ipv4": 2, "ipv6": 10}  # AF_INET, AF_INET6
+FAMILY_NAMES = {number: family for family, number in FAMILIES.items()}
+
+SUBSYSTEM = 6
+Command = Literal["create", "destroy", "rename", "swap", "list", "add", "type"]
+COMMANDS: dict[Command, int] = {"create": 2, "destroy": 3, "rename": 5, "swap": 6, "list": 7, "add": 9, "type": 13}
+
+REQUEST, ACK, DUMP, EXCLUSIVE, CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+ERROR, DONE = 2, 3  # message types of netlink(7)
+NESTED, NETWORK_ORDER, ATTRIBUTE = 0x8000, 0x4000, 0x3FFF
+
+# Attributes of a message, of a set's data, and of an entry.
+A_PROTOCOL, A_NAME, A_TYPE, A_SECOND_NAME, A_REVISION, A_FAMILY, A_FLAGS, A_DATA, A_ENTRIES, A_LINE = (
+    1, 2, 3, 3, 4, 5, 6, 7, 8, 9,
+)  # fmt: skip
+ADDRESS_ATTRIBUTE: dict[Family, int] = {"ipv4": 1, "ipv6": 2}
+D_INITVAL, D_HASHSIZE, D_MAXELEM, D_ELEMENTS = 17, 18, 19, 24
+E_ADDRESS, E_LENGTH = 1, 3
+HEADERS_ONLY = 1 << 2
+
+PER_MESSAGE = 1500  # entries: an attribute is smaller than 64 KiB
+LEAST_BUCKETS = 64
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the kernel says of a set without its entries."""
+
+    name: str
+    type_name: bytes
+    family: int
+    capacity: int  # maxelem
+    count: int
+    start_value: int | None  # initval; kernels before 5.11 do not have it
+
+
+class Shape:
+    """The one form that entries of a family have in a message, with an address and a length of 0."""
+
+    def __init__(self, family: Family) -> None:
+        size = BITS[family] // 8
+        self.sent = _entry(ADDRESS_ATTRIBUTE[family] | NETWORK_ORDER, size)
+        self.received = _entry(ADDRESS_ATTRIBUTE[family], size)  # the kernel asks for the flag and does not set it
+        start = 4 + 4 + 4  # behind the heads of the entry, of its address, and of the address by family
+        self.places = (*range(start, start + size), start + size + 4)  # of the bytes of a packed entry
+
+
+def _entry(kind: int, size: int) -> bytes:
+    address = attribute(E_ADDRESS | NESTED, attribute(kind, bytes(size)))
+    return attribute(A_DATA | NESTED, address + attribute(E_LENGTH, b"\0"))
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def number(kind: int, value: int) -> bytes:
+    return attribute(kind | NETWORK_ORDER, struct.pack(">I", value))
+
+
+def text(kind: int, value: bytes) -> bytes:
+    return attribute(kind, value + b"\0")
+
+
+SHAPES: dict[Family, Shape] = {family: Shape(family) for family in FAMILIES}
+
+
+def message(command: Command, attributes: bytes, flags: int = REQUEST | ACK) -> bytes:
+    body = struct.pack("=BBH", 2, 0, 0) + attribute(A_PROTOCOL, bytes([PROTOCOL])) + attributes
+    return struct.pack("=IHHII", 16 + len(body), SUBSYSTEM << 8 | COMMANDS[command], flags, 0, 0) + body
+
+
+def type_question(family: Family) -> bytes:
+    """Which revisions of the set type the kernel has."""
+    return message("type", text(A_TYPE, TYPE) + attribute(A_FAMILY, bytes([FAMILIES[family]])))
+
+
+def create(name: str, family: Family, revision: int, count: int, capacity: int, start_value: int) -> bytes:
+    """An empty set with buckets for ``count`` entries, so that it never has to grow while it is filled."""
+    buckets = max(LEAST_BUCKETS, 1 << (count // 2).bit_length())
+    data = number(D_HASHSIZE, buckets) + number(D_MAXELEM, capacity) + number(D_INITVAL, start_value)
+    return message(
+        "create",
+        text(A_NAME, name.encode())
+        + text(A_TYPE, TYPE)
+        + attribute(A_REVISION, bytes([revision]))
+        + attribute(A_FAMILY, bytes([FAMILIES[family]]))
+        + attribute(A_DATA | NESTED, data),
+        REQUEST | ACK | CREATE | EXCLUSIVE,
+    )
+
+
+def additions(name: str, family: Family, packed: bytes) -> Iterator[bytes]:
+    """Messages that add all entries."""
+    step, shape = width(family), SHAPES[family]
+    start = text(A_NAME, name.encode()) + number(A_LINE, 1)
+    for at in range(0, len(packed), PER_MESSAGE * step):
+        part = packed[at : at + PER_MESSAGE * step]
+        entries = bytearray(shape.sent * (len(part) // step))
+        for byte, place in enumerate(shape.places):
+            entries[place :: len(shape.sent)] = part[byte::step]
+        yield message("add", start + attribute(A_ENTRIES | NESTED, bytes(entries)))
+
+
+def rename(old: str, new: str) -> bytes:
+    return message("rename", text(A_NAME, old.encode()) + text(A_SECOND_NAME, new.encode()))
+
+
+def swap(one: str, other: str) -> bytes:
+    return message("swap", text(A_NAME, one.encode()) + text(A_SECOND_NAME, other.encode()))
+
+
+def destroy(name: str) -> bytes:
+    return message("destroy", text(A_NAME, name.encode()))
+
+
+def headers() -> bytes:
+    """The headers of all sets."""
+    return message("list", number(A_FLAGS, HEADERS_ONLY), REQUEST | DUMP)
+
+
+def listing(name: str) -> bytes:
+    """One set with its entries."""
+    return message("list", text(A_NAME, name.encode()), REQUEST | DUMP)
+
+
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and body of each netlink message of a datagram."""
+    at = 0
+    while at + 16 <= len(data):
+        length, kind = struct.unpack_from("=IH", data, at)
+        yield kind, data[at + 16 : at + length]
+        at += max(16, length + -length % 4)
+
+
+def errno_of(body: bytes) -> int:
+    """The error number in the body of an ERROR message; 0: done."""
+    (code,) = struct.unpack_from("=i", body)
+    return -int(code)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    return dict(_attributes(data))
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, at)
+        yield kind & ATTRIBUTE, data[at + 4 : at + length]
+        at += max(4, length + -length % 4)
+
+
+def header(body: bytes) -> Header | None:
+    """A set's header from an answer to ``headers``; None if the answer goes on with entries of an earlier one."""
+    found = attributes(body[4:])
+    if A_TYPE not in found or A_DATA not in found:
+        return None
+    data = attributes(found[A_DATA])
+    return Header(
+        found[A_NAME].rstrip(b"\0").decode(errors="replace"),
+        found[A_TYPE].rstrip(b"\0"),
+        found[A_FAMILY][0],
+        int.from_bytes(data.get(D_MAXELEM, b"")),
+        int.from_bytes(data.get(D_ELEMENTS, b"")),
+        int.from_bytes(data[D_INITVAL]) if D_INITVAL in data else None,
+    )
+
+
+def revision(body: bytes) -> int:
+    """The newest revision of the set type, from the answer to ``type_question``."""
+    return attributes(body[4:])[A_REVISION][0]
+
+
+def entries(body: bytes, family: Family) -> list[bytes]:
+    """The packed entries in an answer to ``listing``. One with more to it than address and length (as "nomatch") gets
+    a length that no prefix has."""
+    data = attributes(body[4:]).get(A_ENTRIES, b"")
+    step, shape = width(family), SHAPES[family]
+    size = len(shape.received)
+    count = len(data) // size
+    blank, packed = bytearray(data), bytearray(step * count)
+    if count * size == len(data):
+        for byte, place in enumerate(shape.places):
+            packed[byte::step] = data[place::size]
+            blank[place::size] = bytes(count)
+        if blank == shape.received * count:
+            return [bytes(packed[at : at + step]) for at in range(0, len(packed), step)]
+    return [_odd(attributes(entry)) for _, entry in _attributes(data)]
+
+
+def _odd(entry: dict[int, bytes]) -> bytes:
+    (address,) = attributes(entry[E_ADDRESS]).values()
+    return address + (entry[E_LENGTH] if set(entry) == {E_ADDRESS, E_LENGTH} else b"\xff")

@@ -1,0 +1,125 @@
+"""What a rule of ours does with a packet: the part of iptables-extensions(8) that our roles use, and no more. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from typing import Literal
+
+from host_agent.prefixes import Prefixes
+from host_agent.state import FilterRule, IPAddress, IpSet
+
+Protocol = Literal["tcp", "udp", "icmp"]
+PASSED_OVER = {"-m": 1, "--comment": 1, "--tcp-flags": 2}  # with how many words; the SYN of a connection is meant
+
+
+@dataclass(frozen=True)
+class Packet:
+    """The first packet of a connection."""
+
+    source: IPAddress
+    destination: IPAddress
+    protocol: Protocol
+    port: int | None = None  # destination port
+    incoming: str | None = None  # None: sent by the namespace itself
+    outgoing: str | None = None
+    mark: int = 0
+
+    def __str__(self) -> str:
+        port = f" port {self.port}" if self.port else ""
+        return f"{self.protocol}{port} from {self.source} to {self.destination}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a match can ask of the namespace."""
+
+    sets: Mapping[str, IpSet]
+    is_local: Callable[[IPAddress], bool]
+
+
+class Unknown(Exception):
+    """A match or target that this module does not know: nothing can be said."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """How a rule and a packet met."""
+
+    target: str  # RETURN, DROP, TPROXY, ..., or a chain
+    words: tuple[str, ...]  # of the target
+    packet: Packet  # as it is afterwards
+    why: tuple[str, ...]  # what of the rule's matches is worth saying
+
+
+def meet(rule: FilterRule, packet: Packet, place: Place) -> Meeting | None:
+    """None if the rule does not match. Raises Unknown."""
+    words = shlex.split(rule.arguments)
+    why: list[str] = []
+    negated, at = False, 0
+    while at < len(words):
+        word = words[at]
+        if word == "!":
+            negated, at = True, at + 1
+            continue
+        if word == "-j":
+            target, rest = words[at + 1], tuple(it for it in words[at + 2 :])
+            rest = rest[: rest.index("-m")] if "-m" in rest else rest
+            return Meeting(target, rest, _changed(target, rest, packet), tuple(why))
+        if word in PASSED_OVER:
+            at += 1 + PASSED_OVER[word]
+            continue
+        count = 2 if word == "--match-set" else 1
+        values = tuple(words[at + 1 : at + 1 + count])
+        if word not in MATCHES:
+            raise Unknown(f"{word} {' '.join(values)}")
+        if word == "-m" or MATCHES[word](values, packet, place) == negated:
+            return None
+        why.append(" ".join([*(["not"] if negated else []), word.lstrip("-"), *values]))
+        negated, at = False, at + 1 + count
+    raise Unknown("a rule without a target")
+
+
+def _changed(target: str, words: tuple[str, ...], packet: Packet) -> Packet:
+    if target == "MARK" and words[0] == "--set-xmark":
+        value, mask = (int(it, 16) for it in words[1].split("/"))
+        return replace(packet, mark=packet.mark & ~mask ^ value)
+    if target == "TPROXY":
+        value, mask = (int(it, 16) for it in words[words.index("--tproxy-mark") + 1].split("/"))
+        return replace(packet, mark=packet.mark & ~mask ^ value)
+    return packet
+
+
+def _in_set(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
+    name, direction = values
+    address = packet.source if direction == "src" else packet.destination
+    found = place.sets.get(name)
+    if found is None or not isinstance(found.prefixes, Prefixes):
+        raise Unknown(f"the entries of the set {name}")
+    return address in found.prefixes
+
+
+def _marked(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
+    value, _, mask = values[0].partition("/")
+    return packet.mark & int(mask or "0xffffffff", 16) == int(value, 16)
+
+
+def _is_of_mac(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
+    return False  # a client is named by its address here
+
+
+MATCHES: Mapping[str, Callable[[tuple[str, ...], Packet, Place], bool]] = {
+    "-i": lambda values, packet, place: packet.incoming == values[0],
+    "-o": lambda values, packet, place: packet.outgoing == values[0],
+    "-s": lambda values, packet, place: packet.source in ip_network(values[0]),
+    "-d": lambda values, packet, place: packet.destination in ip_network(values[0]),
+    "-p": lambda values, packet, place: packet.protocol == values[0],
+    "--dport": lambda values, packet, place: packet.port == int(values[0]),
+    "--mark": _marked,
+    "--match-set": _in_set,
+    "--mac-source": _is_of_mac,
+    "--dst-type": lambda values, packet, place: values[0] == "LOCAL" and place.is_local(packet.destination),
+    "--ctstate": lambda values, packet, place: "NEW" in values[0].split(","),
+}

@@ -1,0 +1,238 @@
+"""The verbs and options of ``privacy-agent`` for whoever runs a machine: run, boot, confirm, doctor, explain, warp."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from host_agent import (
+    boot,
+    confirm,
+    confirm_file,
+    confirm_path,
+    doctor,
+    doctor_facts,
+    explain_entry,
+    explain_facts,
+    last_good,
+    survey,
+    warp_import,
+)
+from host_agent.desired import desired
+from host_agent.drivers.namespaces import Namespaces
+from host_agent.errors import AgentError, Refused
+from host_agent.facts import Facts
+from host_agent.plan_commands import script
+from host_agent.run import run
+from host_agent.run_lock import end_running
+from host_agent.run_log import Log
+from host_agent.run_policy import Places
+from host_agent.state import HostState, IPAddress
+from host_agent.steps import Step
+from policies.document import read_text
+from policies.errors import DocumentError
+from policies.load_node import load_for_node
+
+if TYPE_CHECKING:
+    from host_agent.cli import Output
+
+LEAST_TIME, LONGEST_TIME = 3, 3600  # seconds to confirm
+
+
+def add_options(verb: str, parser: argparse.ArgumentParser) -> None:
+    """What ``apply`` and ``plan`` can be told beside what all verbs can."""
+    if verb == "apply":
+        parser.add_argument(
+            "--confirm", type=int, metavar="SECONDS", help="restore the former state unless privacy-agent confirm comes"
+        )
+        parser.add_argument("--force", action="store_true", help="go on where your own connection may be cut")
+    if verb == "plan":
+        parser.add_argument("--commands", action="store_true", help="also print the commands that would do the same")
+
+
+def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
+    reader = argparse.ArgumentParser(add_help=False, parents=[common])
+    reader.add_argument("client", metavar="CLIENT", help="the client's IP address")
+    reader.add_argument("destination", metavar="DESTINATION", help="an IP address or a host name")
+    reader.add_argument("service", metavar="PROTOCOL/PORT", nargs="?", default="tcp/443", help="default: %(default)s")
+    words = "say which rule, set, mark, routing table and device decide about a client's packet"
+    verbs.add_parser("explain", help=words, description=words, parents=[reader]).set_defaults(operate=_explain)
+    _add_warp(verbs, common)
+    for function, words in (
+        (_run, "put the policy in force and keep it so; ending it removes nothing"),
+        (_boot, "before the network is up: put the protection of the last good policy in force"),
+        (_confirm, "keep what apply --confirm did"),
+        (_doctor, "say what on this machine hinders the privacy router, each with the cure"),
+    ):
+        verb = function.__name__.removeprefix("_")
+        verbs.add_parser(verb, help=words, description=words, parents=[common]).set_defaults(operate=function)
+
+
+def _add_warp(verbs: Any, common: argparse.ArgumentParser) -> None:
+    words = "the profile of the WARP tunnel"
+    warp = verbs.add_parser("warp", help=words, description=words).add_subparsers(dest="action", required=True)
+    words = "take over a profile that wgcf made: keys, addresses, MTU and peer, nothing that executes"
+    taking = warp.add_parser("import", help=words, description=words, parents=[common])
+    taking.add_argument("file", metavar="FILE", type=Path)
+    taking.set_defaults(operate=_warp_import)
+    words = "run wgcf to make an account and a profile"
+    making = warp.add_parser("register", help=words, description=words, parents=[common])
+    making.add_argument("--accept-tos", action="store_true", help=f"you have read and accept {warp_import.TERMS}")
+    making.set_defaults(operate=_warp_register)
+
+
+def show_plan(arguments: argparse.Namespace, steps: tuple[Step, ...], output: Output) -> dict[str, object]:
+    """The steps in words or as a script; what there is beside the steps, for programs."""
+    lines = script(steps) if arguments.commands else list(map(str, steps))
+    warnings = confirm_path.warnings(steps)
+    for words in (*lines, *(f"# warning: {it}" for it in warnings)):
+        output.line(words)
+    output.line(f"{'# ' if arguments.commands else ''}{len(steps)} steps" if steps else "in sync: nothing to do")
+    return {"warnings": warnings, **({"commands": lines} if arguments.commands else {})}
+
+
+def before_apply(
+    arguments: argparse.Namespace,
+    wanted: HostState,
+    steps: tuple[Step, ...],
+    facts: Facts,
+    namespaces: Namespaces,
+    output: Output,
+) -> None:
+    """The operator's own safety: his connection, and the way back. Raises Refused, Conflict."""
+    confirm.refuse_while_waiting(arguments.state_dir)
+    warnings = confirm_path.warnings(steps)
+    for words in warnings:
+        print(f"warning: {words}", file=sys.stderr)
+    if arguments.confirm is None:
+        if warnings and not arguments.force and not _agreed():
+            raise Refused(
+                "not applied: your own connection may be cut; use --confirm SECONDS to have the former state back "
+                "unless you confirm, or --force"
+            )
+        return
+    if not LEAST_TIME <= arguments.confirm <= LONGEST_TIME:
+        raise Refused(f"--confirm: expected {LEAST_TIME} to {LONGEST_TIME} seconds, got {arguments.confirm}")
+    if steps:
+        text = read_text(arguments.policy)
+        confirm.begin(arguments.policy, text, arguments.confirm, wanted, facts, namespaces, arguments.state_dir)
+
+
+def after_apply(arguments: argparse.Namespace, facts: Facts, output: Output) -> None:
+    state_dir, policy = arguments.state_dir, arguments.policy
+    if confirm_file.waits(state_dir):
+        output.line(f"the former state is restored in {arguments.confirm} s, unless you run: privacy-agent confirm")
+        return
+    confirm_file.forget_refusal(state_dir)
+    last_good.keep(state_dir, read_text(policy), policy.suffix, facts.addresses)
+
+
+def before_stop(arguments: argparse.Namespace, output: Output) -> None:
+    """A ``run`` would build everything again, and a change that waits would bring it back."""
+    if end_running(arguments.state_dir):
+        output.line("privacy-agent run was ended")
+    confirm.cancel(arguments.state_dir)
+
+
+def _agreed() -> bool:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> int:
+    _require_root()
+    places = Places(arguments.policy, arguments.state_dir, arguments.config_dir, arguments.topology, arguments.node)
+    return run(places, Log(arguments.json))
+
+
+def _boot(arguments: argparse.Namespace, output: Output) -> int:
+    _require_root()
+    count = boot.put_in_force(
+        arguments.state_dir, arguments.config_dir, arguments.topology, arguments.node, output.done
+    )
+    words = "no last good policy yet: nothing to do" if count is None else f"in force: {count} steps"
+    output.line(words)
+    output.result(in_force=count is not None, steps=output.steps)
+    return 0
+
+
+def _confirm(arguments: argparse.Namespace, output: Output) -> int:
+    _require_root()
+    words = confirm.confirm(arguments.state_dir)
+    output.line(words)
+    output.result(confirmed=True, message=words)
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace, output: Output) -> int:
+    _require_root()
+    wanted, paths, unfinished = _as_far_as_possible(arguments)
+    with Namespaces(paths) as namespaces:
+        found = doctor.findings(doctor_facts.machine(wanted, namespaces, unfinished), wanted)
+    for finding in found:
+        output.line(f"{finding.where}: {finding.what}\n    cure: {finding.cure}")
+    output.line(f"{len(found)} findings" if found else "nothing hinders the privacy router here")
+    output.result(findings=[asdict(finding) for finding in found])
+    return 1 if found else 0
+
+
+def _warp_import(arguments: argparse.Namespace, output: Output) -> int:
+    return _taken(warp_import.import_profile(arguments.file, arguments.config_dir), output)
+
+
+def _warp_register(arguments: argparse.Namespace, output: Output) -> int:
+    return _taken(warp_import.register(arguments.config_dir, arguments.accept_tos), output)
+
+
+def _taken(profile: Path, output: Output) -> int:
+    output.line(f"{profile}: written; privacy-agent apply uses it")
+    output.result(profile=str(profile))
+    return 0
+
+
+def _explain(arguments: argparse.Namespace, output: Output) -> int:
+    policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
+    missing: list[str] = []
+    destinations = _addresses(arguments.destination, missing)
+    if not destinations:
+        raise Refused(*missing)
+    sent = explain_entry.packet(arguments.client, destinations[0], arguments.service)
+    facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
+    found = explain_entry.way(policy, desired(policy, facts), facts, sent, explain_facts.surroundings())
+    for line in found.lines:
+        output.line(f"{line.place:8} {line.words}".strip())
+    by = f" by {found.device}" if found.device else ""
+    output.line(f"in the end: {found.end}{by}")
+    output.result(**asdict(found))
+    return 0
+
+
+def _addresses(name: str, missing: list[str]) -> tuple[IPAddress, ...]:
+    with suppress(ValueError):
+        return (ip_address(name),)
+    return survey.resolve(name, missing)
+
+
+def _as_far_as_possible(arguments: argparse.Namespace) -> tuple[HostState, Mapping[str, str], list[str]]:
+    """What the policy asks for, paths of its namespaces, and why it cannot be carried out, if so."""
+    try:
+        policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
+        facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
+        return desired(policy, facts), facts.namespaces, []
+    except DocumentError as error:
+        return HostState(), {}, [str(problem) for problem in error.problems]
+    except AgentError as error:
+        return HostState(), {}, list(error.problems)
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise Refused("privacy-agent works on network namespaces and needs root: run it with sudo")

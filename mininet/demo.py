@@ -167,6 +167,7 @@ def how_to_look_around(console: Console, pid: int, port: int, directory: Path) -
     console.print(
         f"""
 The lab is still up. Look around:
+  a page         http://127.0.0.1:{port}/     (chain, switches, flow entries, events, trace)
   flows          curl http://127.0.0.1:{port}/v1/flows     (also /v1/chain, /stats/switches, /stats/flow/DPID)
   flow entries   {enter} ovs-ofctl -O OpenFlow13 --names dump-flows ovsbr0
   the client     {enter} ip netns exec client curl http://198.51.100.80/
@@ -199,10 +200,10 @@ def take_down(directory: Path) -> int:
         return 0
     os.kill(pid, signal.SIGKILL)
     before = {kind: set(lines) for kind, lines in json.loads((directory / "before.json").read_text()).items()}
+    shutil.rmtree(directory)
     deadline = time.monotonic() + 10
     while (left := traces.left_behind(before, traces.snapshot(directory))) and time.monotonic() < deadline:
         time.sleep(0.1)
-    shutil.rmtree(directory)
     print("The lab is down." if not left else "Still there:\n" + "\n".join(left))
     return 1 if left else 0
 

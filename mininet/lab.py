@@ -110,7 +110,11 @@ class Lab:
 
     def start_controller(self) -> None:
         """ryu-manager as README.md says; returns before it has connected."""
-        environment = {**os.environ, "PRIVACY_ROUTER_POLICY": str(self.policy)}
+        environment = {
+            **os.environ,
+            "PRIVACY_ROUTER_POLICY": str(self.policy),
+            "PRIVACY_ROUTER_STATE_DIR": str(self.state),
+        }
         command = [str(BIN / "ryu-manager"), "ryu_apps.privacy_router"]
         self.processes.start("ryu-manager", command, env=environment)
 

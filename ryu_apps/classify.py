@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Interface
 
 from policies.model import PrivacyRouter
+from policies.placement import NodeView
+from ryu_apps.backends import answered_entries
 from ryu_apps.flow import CLASSIFY, MESH, PRIVACY_CHAIN, FlowEntry, GotoTable, fields
 from topology.plan import AddressPlan, Hop, subnet_address
 
@@ -18,7 +20,8 @@ ADMISSION = 200
 ANTI_SPOOFING = 100
 
 
-def classify_entries(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[FlowEntry]:
+def classify_entries(view: NodeView, plan: AddressPlan) -> Iterator[FlowEntry]:
+    policy = view.policy
     for hop in plan.hops:
         yield from _privacy_port(hop.port, hop.title)
         yield from _hop(policy, hop)
@@ -27,8 +30,10 @@ def classify_entries(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[FlowE
         yield from _own_address(port, address, PRIVACY_CHAIN)
     for socket in plan.mesh:
         yield _refused(socket.port, socket.function or "mesh socket")
-        if socket.address is not None:
-            yield from _own_address(socket.port, socket.address, MESH)
+        for interface in (socket.address, *socket.services):
+            if interface is not None:
+                yield from _own_address(socket.port, interface, MESH)
+    yield from answered_entries(view)
     if policy.netmaker.enabled:
         port = policy.netmaker.interface
         yield _refused(port, "Netmaker mesh")

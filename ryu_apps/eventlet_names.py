@@ -37,12 +37,21 @@ class _Finder(MetaPathFinder):
         if fullname == "eventlet":
             # Its advice to new projects is not for the operator of a Ryu controller, at every start.
             warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+            _quieten_eventlet()
         if fullname != "eventlet.wsgi":
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader)
         return spec
+
+
+def _quieten_eventlet() -> None:
+    """It says at every start that it leaves some locks as they are: those of cached properties, which nobody awaits."""
+    import logging  # here: this module runs at the start of every interpreter
+
+    if logging.lastResort is not None:
+        logging.lastResort.addFilter(lambda record: "RLock(s) were not greened" not in record.getMessage())
 
 
 sys.meta_path.insert(0, _Finder())

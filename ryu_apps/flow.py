@@ -5,14 +5,17 @@ The pipeline compiles a policy into these, ``ofctl`` prints them for people, ``w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
+
+from policies.model import Place
 
 Match = tuple[tuple[str, str], ...]
 """Fields by their ovs-fields(7) names, sorted; protocol words such as "ip" carry an empty text."""
 
-TABLES = {0: "classify", 10: "privacy_chain", 20: "mesh"}
-CLASSIFY, PRIVACY_CHAIN, MESH = TABLES
+TABLES = {0: "classify", 10: "privacy_chain", 20: "mesh", 30: "mesh_delivery"}
+CLASSIFY, PRIVACY_CHAIN, MESH, MESH_DELIVERY = TABLES
 
 # "PR" in ASCII: an entry with these upper 16 bits of the cookie is ours, whoever runs the controller now.
 COOKIE_MARK = 0x5052 << 48
@@ -31,10 +34,39 @@ class GotoTable:
     table: int
 
 
-Action = Output | GotoTable
+@dataclass(frozen=True)
+class SetField:
+    """Write a header field, before what stands behind it in the list: ``Output`` sends the packet as it is then.
+
+    ``field`` and ``value`` are as in a match: an ovs-fields(7) name and its text, without a mask. The entry's own match
+    implies the field's prerequisites (nw_dst: ip; tp_dst: tcp, udp or sctp). Checksums are the switch's business.
+    """
+
+    field: str
+    value: str
 
 
 @dataclass(frozen=True)
+class DecTtl:
+    """Take one from the TTL (IPv4 and IPv6). A packet whose TTL is 0 or 1 is dropped at this point."""
+
+
+@dataclass(frozen=True)
+class PushVlan:
+    """Put a new outermost 802.1Q tag (0x8100) on, with id 0 and priority 0; SetField("vlan_vid", ...) fills it."""
+
+
+@dataclass(frozen=True)
+class StripVlan:
+    """Take the outermost VLAN tag off; nothing happens to a packet without one."""
+
+
+# There are no groups: back ends of one function are told apart by masked source addresses, which an atomic bundle can
+# change and a verifier can read. GotoTable, if there is one, is the last action.
+Action = Output | SetField | DecTtl | PushVlan | StripVlan | GotoTable
+
+
+@dataclass(frozen=True, slots=True)
 class FlowEntry:
     """One flow entry. No action means drop."""
 
@@ -44,6 +76,7 @@ class FlowEntry:
     actions: tuple[Action, ...]
     item: str  # the policy item it comes from, by name
     description: str = ""
+    place: Place | None = field(default=None, compare=False)  # the document's object that it stands for
 
     @property
     def identity(self) -> tuple[int, int, Match]:
@@ -56,11 +89,14 @@ class FlowEntry:
 
     @property
     def in_port(self) -> str | None:
-        return dict(self.match).get("in_port")
+        for name, text in self.match:
+            if name == "in_port":
+                return text
+        return None
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return tuple(action.port for action in self.actions if isinstance(action, Output))
+        return tuple([action.port for action in self.actions if isinstance(action, Output)])
 
     @property
     def ports(self) -> tuple[str, ...]:
@@ -68,6 +104,7 @@ class FlowEntry:
         return ((self.in_port,) if self.in_port else ()) + self.outputs
 
 
+@lru_cache(maxsize=1024)
 def item_cookie(item: str) -> int:
     """The cookie of a policy item: our mark, then 48 bits of its name's hash."""
     return COOKIE_MARK | int.from_bytes(blake2b(item.encode(), digest_size=6).digest(), "big")

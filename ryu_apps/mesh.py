@@ -1,37 +1,124 @@
-"""Table 20: function routes to the containers' sockets, and the way out by the Netmaker port."""
+"""Tables 20 and 30: functions to the containers that serve them, here or on other nodes, and answers to who asked.
+
+| table | priority | holds                                                                              |
+|-------|----------|------------------------------------------------------------------------------------|
+| 20    | 10 and up| functions, as the document has them; ARP for their addresses                       |
+| 20    | 5        | answers of functions, for containers that not every packet may reach: go to 30     |
+| 20    | 4        | all else to those containers: drop                                                 |
+| 20, 30| 2, 1     | the way out to the other nodes, by the Netmaker port; what came by it stays here   |
+| 30    | 6, 5     | the addresses of those containers, but for new TCP connections                     |
+
+A container that one function opens whole (its match is the address alone) is reached by answers too. One that is open
+for some protocol or port only, or for no function, is not: what it asks is answered by way of table 30.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
 
-from policies.addresses import destination
-from policies.model import PrivacyRouter
-from ryu_apps.flow import MESH, FlowEntry, Output, fields
+from policies.functions import Function
+from policies.placement import NodeView
+from ryu_apps.backends import back_end_entries
+from ryu_apps.flow import MESH, MESH_DELIVERY, Action, FlowEntry, GotoTable, Match, Output, fields
 from topology.plan import AddressPlan
 
-# Below every priority a document is likely to choose, just above the drop entry of the table.
-EGRESS = 1
+OPENING = 6
+ANSWERS = 5
+NOT_SERVED = 4
 FROM_MESH = 2
+EGRESS = 1
+
+_TURNED = {"nw_src": "nw_dst", "nw_dst": "nw_src", "tp_src": "tp_dst", "tp_dst": "tp_src"}
+_KEPT = ("ip", "tcp", "udp", "sctp", "icmp", "nw_proto")
+_ICMP_ERRORS = {"3": "unreachable, or too large", "11": "TTL exceeded"}
 
 
-def mesh_entries(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[FlowEntry]:
-    for route in policy.openflow.function_routing:
-        item = f"function route {route.function}"
-        to_socket = (Output(route.target_socket),)
-        yield FlowEntry(MESH, route.priority, route.match_fields, to_socket, item)
-        address = destination(route)
-        if address is not None:
-            asked = fields(arp="", arp_tpa=str(address))
-            yield FlowEntry(MESH, route.priority, asked, to_socket, item, "ARP for its address")
-    if policy.netmaker.enabled:
-        yield from _egress(policy.netmaker.interface, str(policy.netmaker.subnet))
+def mesh_entries(view: NodeView, plan: AddressPlan) -> Iterator[FlowEntry]:
+    for function in view.functions:
+        reached = [target for target in function.targets if target not in view.absent and _reached(view, target)]
+        if reached and len(function.targets) > 1:
+            yield from back_end_entries(view, function, reached)
+        else:
+            yield from _function(view, function, function.targets[0])
+    half_open = _half_open(plan, view.functions)
+    if half_open:
+        yield from _answers(view.functions, half_open)
+    for table in (MESH, MESH_DELIVERY) if half_open else (MESH,):
+        if view.policy.netmaker.enabled:
+            yield from _egress(table, view.policy.netmaker.interface, str(view.policy.netmaker.subnet))
 
 
-def _egress(port: str, subnet: str) -> Iterator[FlowEntry]:
+def _reached(view: NodeView, target: str) -> bool:
+    return target not in view.elsewhere or view.policy.netmaker.enabled
+
+
+def _function(view: NodeView, function: Function, target: str) -> Iterator[FlowEntry]:
+    item, actions, description = _way(view, function, target)
+    yield FlowEntry(MESH, function.priority, function.match, actions, item, description, function.place)
+    if function.address is not None:
+        asked = fields(arp="", arp_tpa=str(function.address))
+        yield FlowEntry(MESH, function.priority, asked, actions, item, "ARP for its address", function.place)
+
+
+def _way(view: NodeView, function: Function, target: str) -> tuple[str, tuple[Action, ...], str]:
+    """(item, actions, description) of the packets for a function with one target."""
+    name = f"function route {function.name}"
+    if target in view.absent:
+        containers = ", ".join(str(view.absent[socket]) for socket in function.targets if socket in view.absent)
+        return f"function {function.name}: container {containers} is absent", (), "no node has it"
+    node = view.elsewhere.get(target)
+    if node is None:
+        return name, (Output(target),), ""
+    netmaker = view.policy.netmaker
+    if not netmaker.enabled:
+        return f"function {function.name}: its container is on {node}, and netmaker is off", (), ""
+    return name, (Output(netmaker.interface),), f"on {node}"
+
+
+def _half_open(plan: AddressPlan, every: Iterable[Function]) -> dict[IPv4Address, tuple[str, ...]]:
+    """The addresses of this node's containers that no function opens whole, with their sockets."""
+    whole = {function.address for function in every if function.whole_address and len(function.targets) == 1}
+    found: dict[IPv4Address, tuple[str, ...]] = {}
+    for socket in plan.mesh:
+        for interface in (socket.address, *socket.services):
+            if interface is not None and interface.ip not in whole:
+                found[interface.ip] = (*found.get(interface.ip, ()), socket.port)
+    return found
+
+
+def _answers(every: Iterable[Function], half_open: dict[IPv4Address, tuple[str, ...]]) -> Iterator[FlowEntry]:
+    deliver = (GotoTable(MESH_DELIVERY),)
+    for function in every:
+        match = turned(function.match)
+        if match:
+            item = f"function route {function.name}"
+            yield FlowEntry(MESH, ANSWERS, match, deliver, item, "its answers", function.place)
+    for number, what in _ICMP_ERRORS.items():
+        yield FlowEntry(MESH, ANSWERS, fields(icmp="", icmp_type=number), deliver, "mesh: ICMP errors", what)
+    for address, ports in half_open.items():
+        item, reached = f"mesh address {address}", tuple(map(Output, ports))
+        to = fields(ip="", nw_dst=str(address))
+        yield FlowEntry(MESH_DELIVERY, ANSWERS, to, reached, item, "answers, and ICMP errors")
+        opening = fields(tcp="", tcp_flags="+syn-ack", nw_dst=str(address))
+        refused = f"mesh: {address} does not serve that"
+        yield FlowEntry(MESH_DELIVERY, OPENING, opening, (), refused, "a new connection is no answer")
+        yield FlowEntry(MESH, ANSWERS, fields(arp="", arp_tpa=str(address)), reached, item, "ARP for it")
+        yield FlowEntry(MESH, NOT_SERVED, to, (), refused, "no function, and no answer")
+
+
+def turned(match: Match) -> Match:
+    """The answers to the packets of a match; empty if their form does not tell."""
+    answer = {_TURNED.get(name, name): text for name, text in match if name in _TURNED or name in _KEPT}
+    return fields(**answer) if len(answer) > 1 else ()
+
+
+def _egress(table: int, port: str, subnet: str) -> Iterator[FlowEntry]:
     """Mesh addresses that no local socket serves live on other nodes. What came from there does not go back."""
     item = f"mesh egress {port}"
     yield FlowEntry(
-        MESH, FROM_MESH, fields(in_port=port), (), "mesh: no function", "from the mesh, for no function of this node"
+        table, FROM_MESH, fields(in_port=port), (), "mesh: no function", "from the mesh, for no function of this node"
     )
-    yield FlowEntry(MESH, EGRESS, fields(ip="", nw_dst=subnet), (Output(port),), item, "to the other nodes")
-    yield FlowEntry(MESH, EGRESS, fields(arp="", arp_tpa=subnet), (Output(port),), item, "ARP for the other nodes")
+    yield FlowEntry(table, EGRESS, fields(ip="", nw_dst=subnet), (Output(port),), item, "to the other nodes")
+    if table == MESH:
+        yield FlowEntry(table, EGRESS, fields(arp="", arp_tpa=subnet), (Output(port),), item, "ARP for the other nodes")

@@ -7,13 +7,17 @@ dropped with its field), sorted by field. So two matches mean the same exactly w
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from policies.kinds import Unfit
+from policies.match_fields import WORDS
 from ryu_apps.flow import Match
+from ryu_apps.oxm_fields import BASIC, BY_NAME, ETH_TYPE, IP_PROTO, NAMES, WireField, protocol_of, wire_field
 
-OPENFLOW_BASIC = 0x8000
+OPENFLOW_BASIC = BASIC
+_IN_PORT = 0
+_EXPERIMENTER, _ONF_TCP_FLAGS = 0xFFFF, 42
 
 
 @dataclass(frozen=True, order=True)
@@ -33,143 +37,65 @@ class Oxm:
 OxmMatch = tuple[Oxm, ...]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """How the text of a field is read and written; ``size`` is the value's length in octets."""
-
-    size: int
-    read: Callable[[str], int]
-    write: Callable[[int], str]
-
-
-def _number(text: str) -> int:
-    return int(text, 0)
-
-
-def _mac(text: str) -> int:
-    return int(text.replace(":", ""), 16)
-
-
-def _mac_text(value: int) -> str:
-    return value.to_bytes(6, "big").hex(":")
-
-
-_IPV4 = _Kind(4, lambda text: int(IPv4Address(text)), lambda value: str(IPv4Address(value)))
-_IPV6 = _Kind(16, lambda text: int(IPv6Address(text)), lambda value: str(IPv6Address(value)))
-_MAC = _Kind(6, _mac, _mac_text)
-_BYTE = _Kind(1, _number, str)
-_SHORT = _Kind(2, _number, str)
-_HEX = _Kind(2, _number, hex)
-# nw_tos is the whole octet in ovs-fields(7), of which OpenFlow matches the upper six bits.
-_TOS = _Kind(1, lambda text: _number(text) >> 2, lambda value: str(value << 2))
-# A VLAN id; on the wire the bit above it says that there is a tag at all.
-_VLAN_PRESENT = 0x1000
-_VLAN = _Kind(2, lambda text: _number(text) | _VLAN_PRESENT, lambda value: str(value & ~_VLAN_PRESENT))
-
-_IN_PORT, _ETH_TYPE, _IP_PROTO = 0, 5, 10
-_FIELDS = {
-    "dl_dst": (3, _MAC),
-    "dl_src": (4, _MAC),
-    "dl_type": (_ETH_TYPE, _HEX),
-    "vlan_vid": (6, _VLAN),
-    "nw_tos": (8, _TOS),
-    "nw_proto": (_IP_PROTO, _BYTE),
-    "nw_src": (11, _IPV4),
-    "nw_dst": (12, _IPV4),
-    "arp_op": (21, _SHORT),
-    "arp_spa": (22, _IPV4),
-    "arp_tpa": (23, _IPV4),
-    "ipv6_src": (26, _IPV6),
-    "ipv6_dst": (27, _IPV6),
-}
-_BY_PROTOCOL = {
-    ("tp_src", 6): (13, _SHORT),
-    ("tp_dst", 6): (14, _SHORT),
-    ("tp_src", 17): (15, _SHORT),
-    ("tp_dst", 17): (16, _SHORT),
-    ("icmp_type", 1): (19, _BYTE),
-    ("icmp_code", 1): (20, _BYTE),
-    ("icmp_type", 58): (29, _BYTE),
-    ("icmp_code", 58): (30, _BYTE),
-}
-_NAMES = {number: (name, kind) for name, (number, kind) in _FIELDS.items()}
-_NAMES |= {number: (name, kind) for (name, _), (number, kind) in _BY_PROTOCOL.items()}
-
-# word -> (Ethernet type, IP protocol)
-_WORDS = {
-    "ip": (0x0800, None),
-    "ipv6": (0x86DD, None),
-    "arp": (0x0806, None),
-    "tcp": (0x0800, 6),
-    "udp": (0x0800, 17),
-    "icmp": (0x0800, 1),
-    "tcp6": (0x86DD, 6),
-    "udp6": (0x86DD, 17),
-    "icmp6": (0x86DD, 58),
-}
-
-
 def encode_match(match: Match, ports: Mapping[str, int]) -> OxmMatch:
     """The TLVs of a match.
 
     Raises KeyError for a port or a field that has no number, ValueError for text that is none of its field's values.
     """
-    fields: dict[int, Oxm] = {}
-    protocol = _protocol(match)
+    fields: dict[tuple[int, int], Oxm] = {}
+    protocol = protocol_of(match)
     for name, text in match:
         for oxm in _encode(name, text, protocol, ports):
-            fields[oxm.field] = oxm
+            fields[oxm.oxm_class, oxm.field] = oxm
     return canonical(tuple(fields.values()))
 
 
+def encode_value(name: str, text: str, match: Match) -> Oxm:
+    """The TLV that sets a field to a value, in an entry with this match. Raises as ``encode_match`` does."""
+    (oxm,) = _encode(name, text, protocol_of(match), {})
+    if oxm.mask:
+        raise ValueError(f"{text} is not one value of {name}")
+    return oxm
+
+
 def canonical(match: OxmMatch) -> OxmMatch:
-    return tuple(sorted(oxm for oxm in map(_canonical, match) if any(oxm.mask) or not oxm.mask))
+    kept = (oxm for oxm in map(_canonical, match) if any(oxm.mask) or not oxm.mask)
+    # A field must stand behind what it needs (7.2.3.6): of the basic class, which then has rising numbers.
+    return tuple(sorted(kept, key=lambda oxm: (oxm.oxm_class != BASIC, oxm)))
 
 
-def _encode(name: str, text: str, protocol: int | None, ports: Mapping[str, int]) -> list[Oxm]:
-    if name in _WORDS:
-        eth_type, ip_proto = _WORDS[name]
-        oxms = [Oxm(OPENFLOW_BASIC, _ETH_TYPE, eth_type.to_bytes(2, "big"))]
-        return oxms if ip_proto is None else [*oxms, Oxm(OPENFLOW_BASIC, _IP_PROTO, bytes((ip_proto,)))]
+def _encode(name: str, text: str, protocol: int, ports: Mapping[str, int]) -> list[Oxm]:
+    if name in WORDS:
+        eth_type, ip_proto = WORDS[name]
+        oxms = [Oxm(BASIC, ETH_TYPE, eth_type.to_bytes(2, "big"))]
+        return oxms if ip_proto is None else [*oxms, Oxm(BASIC, IP_PROTO, bytes((ip_proto,)))]
     if name == "in_port":
-        return [Oxm(OPENFLOW_BASIC, _IN_PORT, ports[text].to_bytes(4, "big"))]
-    number, kind = _FIELDS.get(name) or _BY_PROTOCOL[name, protocol or 0]
-    value, _, mask = text.partition("/")
-    if not mask:
-        return [Oxm(OPENFLOW_BASIC, number, _octets(kind, kind.read(value)))]
-    bits = _mask(kind, value, mask)
-    return [Oxm(OPENFLOW_BASIC, number, _octets(kind, kind.read(value)), _octets(kind, bits))]
-
-
-def _mask(kind: _Kind, value: str, mask: str) -> int:
-    if kind in (_IPV4, _IPV6) and mask.isdigit():
-        return int(ip_network(f"{value}/{mask}", strict=False).netmask)
-    return kind.read(mask)
-
-
-def _octets(kind: _Kind, value: int) -> bytes:
+        return [Oxm(BASIC, _IN_PORT, ports[text].to_bytes(4, "big"))]
+    wire = wire_field(name, protocol)
     try:
-        return value.to_bytes(kind.size, "big")
-    except OverflowError:
-        raise ValueError(f"{value} does not fit into {kind.size} octets") from None
-
-
-def _protocol(match: Match) -> int | None:
-    for name, text in match:
-        if name == "nw_proto":
-            return _number(text)
-        if name in _WORDS and _WORDS[name][1] is not None:
-            return _WORDS[name][1]
-    return None
+        value, mask = wire.form.parse(text)
+    except Unfit as unfit:
+        raise ValueError(f"{name}: {unfit}") from None
+    octets = (value >> wire.shift).to_bytes(wire.size, "big")
+    if mask == (1 << wire.form.bits) - 1:
+        return [Oxm(wire.oxm_class, wire.number, octets)]
+    return [Oxm(wire.oxm_class, wire.number, octets, (mask >> wire.shift).to_bytes(wire.size, "big"))]
 
 
 def _canonical(oxm: Oxm) -> Oxm:
-    if not oxm.mask:
+    if not oxm.mask or oxm.oxm_class == _EXPERIMENTER:
         return oxm
-    if all(octet == 0xFF for octet in oxm.mask):
+    name = NAMES.get((oxm.oxm_class, oxm.field))
+    mask = int.from_bytes(oxm.mask, "big")
+    if all(octet == 0xFF for octet in oxm.mask) or (name and mask & _full(name[1]) == _full(name[1])):
         return Oxm(oxm.oxm_class, oxm.field, oxm.value)
     masked = bytes(value & mask for value, mask in zip(oxm.value, oxm.mask, strict=True))
     return Oxm(oxm.oxm_class, oxm.field, masked, oxm.mask)
+
+
+def _full(wire: WireField) -> int:
+    """Every bit that the field has: fewer than its octets for a VLAN id, say."""
+    return ((1 << wire.form.bits) - 1) >> wire.shift
 
 
 def decode_match(data: bytes) -> OxmMatch:
@@ -179,24 +105,33 @@ def decode_match(data: bytes) -> OxmMatch:
     while offset < len(data):
         oxm_class, field, length = struct.unpack_from("!HBB", data, offset)
         body = data[offset + 4 : offset + 4 + length]
-        half = length // 2 if field & 1 else length
-        oxms.append(Oxm(oxm_class, field >> 1, body[:half], body[half:]))
+        prefix = 4 if oxm_class == _EXPERIMENTER else 0  # the experimenter's number, of which there is no mask
+        half = prefix + (length - prefix) // 2 if field & 1 else length
+        oxms.append(_in_niciras_words(Oxm(oxm_class, field >> 1, body[:half], body[half:])))
         offset += 4 + length
     return canonical(tuple(oxms))
 
 
+def _in_niciras_words(oxm: Oxm) -> Oxm:
+    """Open vSwitch takes tcp_flags in Nicira's form, and returns them as an experimenter's field."""
+    if (oxm.oxm_class, oxm.field) != (_EXPERIMENTER, _ONF_TCP_FLAGS):
+        return oxm
+    return Oxm(*BY_NAME["tcp_flags"].key, oxm.value[4:], oxm.mask)
+
+
 def match_of(oxms: OxmMatch, ports: Mapping[int, str]) -> Match:
     """The match in ovs-fields(7) names, for people. A field without a name of ours appears by its number."""
-    return tuple(_text(oxm, ports) for oxm in oxms)
+    return tuple(field_of(oxm, ports) for oxm in oxms)
 
 
-def _text(oxm: Oxm, ports: Mapping[int, str]) -> tuple[str, str]:
-    if oxm.oxm_class != OPENFLOW_BASIC or (oxm.field != _IN_PORT and oxm.field not in _NAMES):
+def field_of(oxm: Oxm, ports: Mapping[int, str]) -> tuple[str, str]:
+    """One field: its name and its text."""
+    value = int.from_bytes(oxm.value, "big")
+    if (oxm.oxm_class, oxm.field) == (BASIC, _IN_PORT):
+        return "in_port", ports.get(value, str(value))
+    if (oxm.oxm_class, oxm.field) not in NAMES:
         mask = f"/0x{oxm.mask.hex()}" if oxm.mask else ""
         return f"oxm_{oxm.oxm_class:#x}_{oxm.field}", f"0x{oxm.value.hex()}{mask}"
-    value = int.from_bytes(oxm.value, "big")
-    if oxm.field == _IN_PORT:
-        return "in_port", ports.get(value, str(value))
-    name, kind = _NAMES[oxm.field]
-    mask = f"/{kind.write(int.from_bytes(oxm.mask, 'big'))}" if oxm.mask else ""
-    return name, kind.write(value) + mask
+    name, wire = NAMES[oxm.oxm_class, oxm.field]
+    bits = int.from_bytes(oxm.mask, "big") if oxm.mask else _full(wire)
+    return name, wire.form.text(value << wire.shift, bits << wire.shift | ((1 << wire.shift) - 1))

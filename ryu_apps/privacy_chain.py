@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from policies.actions import field_and_value, output_port
 from policies.model import PrivacyFlow, PrivacyRouter
-from ryu_apps.flow import PRIVACY_CHAIN, FlowEntry, Match, Output, fields
+from ryu_apps.flow import PRIVACY_CHAIN, Action, DecTtl, FlowEntry, Match, Output, PushVlan, SetField, StripVlan, fields
 from topology.plan import AddressPlan, Hop
 
+_OTHER_ACTIONS: dict[str, Action] = {"dec_ttl": DecTtl(), "push_vlan:0x8100": PushVlan(), "strip_vlan": StripVlan()}
 DEFAULT_PRIORITY = 100
 MAXIMUM_PRIORITY = 65535
 
 
 def chain_entries(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[FlowEntry]:
-    flows = tuple(flow for flow in policy.openflow.privacy_flows if not _of_disabled_hop(policy, plan, flow))
+    flows = tuple(flow for flow in policy.openflow.privacy_flows if not _not_here(policy, plan, flow))
     priority = max((flow.priority for flow in flows), default=DEFAULT_PRIORITY)
     for flow in flows:
         yield _document_entry(flow)
@@ -28,19 +30,27 @@ def chain_entries(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[FlowEntr
 
 
 def _document_entry(flow: PrivacyFlow) -> FlowEntry:
-    outputs = tuple(Output(text.removeprefix("output:")) for text in flow.actions if text != "drop")
+    actions = tuple(_action(text) for text in flow.actions if text != "drop")
     source = dict(flow.match_fields).get("in_port", "any port")
-    target = ", ".join(output.port for output in outputs) or "drop"
-    return FlowEntry(
-        PRIVACY_CHAIN, flow.priority, flow.match_fields, outputs, flow.description or f"{source} -> {target}"
-    )
+    target = ", ".join(action.port for action in actions if isinstance(action, Output)) or "drop"
+    item = flow.description or f"{source} -> {target}"
+    return FlowEntry(PRIVACY_CHAIN, flow.priority, flow.match_fields, actions, item, place=flow.place)
 
 
-def _of_disabled_hop(policy: PrivacyRouter, plan: AddressPlan, flow: PrivacyFlow) -> bool:
-    """A hop with ``enabled: false`` leaves the chain, and takes the flows that name its port with it."""
+def _action(text: str) -> Action:
+    """An action of the document, which ``policies.actions`` has checked."""
+    setting = field_and_value(text)
+    if setting is not None:
+        return SetField(*setting)
+    port = output_port(text)
+    return Output(port) if port is not None else _OTHER_ACTIONS[text]
+
+
+def _not_here(policy: PrivacyRouter, plan: AddressPlan, flow: PrivacyFlow) -> bool:
+    """A hop with ``enabled: false``, or on another node, takes the flows that name its port with it."""
     hops = {policy.wireguard.socket_port, policy.warp.interface, policy.xray.socket_port}
-    entry = _document_entry(flow)
-    return bool((hops - set(plan.privacy_ports)) & set(entry.ports))
+    others = {socket.name for socket in policy.socket_networking.privacy_sockets} - hops
+    return not plan.hops or not set(_document_entry(flow).ports) <= {*plan.privacy_ports, *others}
 
 
 def _missing_links(plan: AddressPlan, flows: tuple[PrivacyFlow, ...], priority: int) -> Iterator[FlowEntry]:

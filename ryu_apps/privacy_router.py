@@ -8,57 +8,72 @@ OpenFlow and REST listen on loopback unless told otherwise (--ofp-listen-host, -
 
 from __future__ import annotations
 
-import logging
+import gc
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from eventlet import tpool
 from ryu import cfg
-from ryu.app.wsgi import WSGIApplication
 from ryu.base.app_manager import RyuApp
 from ryu.controller import ofp_event
-from ryu.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
+from ryu.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from policies.errors import DocumentError
+from ryu_apps import intake
+from ryu_apps.events import event as happening
 from ryu_apps.file_events import directory_watch, events, hangup_pipe
+from ryu_apps.peers import HANDSHAKE_SECONDS
 from ryu_apps.policy_file import PolicyFile
-from ryu_apps.rest import APP, RestController
+from ryu_apps.rest_application import RestApplication
+from ryu_apps.rest_server import ServerConfigurationError
+from ryu_apps.rest_start import start_log, start_rest
 from ryu_apps.session import Session
 from ryu_apps.switch import Connection
 
 LOOPBACK = "127.0.0.1"
 POLICY_VARIABLE = "PRIVACY_ROUTER_POLICY"
+TOPOLOGY_VARIABLE = "PRIVACY_ROUTER_TOPOLOGY"
+ECHO_SECONDS, UNANSWERED_ECHOES = 5.0, 3  # a switch that is gone without a word is missed after 20 s
+REMEMBERED = 32  # switches that are not connected
 INVALID_DOCUMENT = 2  # exit code
 HANGUP = "SIGHUP"
 
 _ANSWERS = [
     ofp_event.EventOFPPortDescStatsReply,
     ofp_event.EventOFPFlowStatsReply,
-    ofp_event.EventOFPBarrierReply,
-    ofp_event.EventONFBundleCtrlMsg,
-    ofp_event.EventOFPErrorMsg,
+    ofp_event.EventOFPPortStatsReply,
+    ofp_event.EventOFPTableStatsReply,
 ]
 
 
 class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
     OFP_VERSIONS = (ofproto_v1_3.OFP_VERSION,)
-    _CONTEXTS = {"wsgi": WSGIApplication}  # noqa: RUF012 (Ryu's own name and type)
+    _CONTEXTS = {"rest": RestApplication}  # noqa: RUF012 (Ryu's own name and type)
     LOGGER_NAME = "privacy_router"
 
-    def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, rest: RestApplication, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.CONF.set_default("ofp_listen_host", LOOPBACK)
         self.CONF.set_default("wsapi_host", LOOPBACK)
-        self.CONF.register_opts([cfg.StrOpt("policy_file")], group="privacy_router")
-        logging.getLogger("ryu.lib.hub").setLevel(logging.WARNING)  # it logs every REST request
+        self.CONF.set_default("maximum_unreplied_echo_requests", UNANSWERED_ECHOES)
+        self.CONF.set_default("echo_request_interval", ECHO_SECONDS)
+        intake.install()
+        self.CONF.register_opts([cfg.StrOpt("policy_file"), cfg.StrOpt("topology_file")], group="privacy_router")
+        events = start_log(self.CONF)
         self.policy_file = self._open_policy()
         self.waiters: dict[int, Any] = {}  # whom ryu.lib.ofctl_v1_3 wants its answers handed to
         self._sessions: dict[int, Session] = {}
         self._connections: dict[Any, Connection] = {}  # by Ryu datapath
-        wsgi.register(RestController, {APP: self})
+        try:
+            self.threads.append(start_rest(self.CONF, rest, self, events))
+        except ServerConfigurationError as error:
+            self.logger.error("%s", error)
+            raise SystemExit(INVALID_DOCUMENT) from None
 
     @property
     def sessions(self) -> Iterable[Session]:
@@ -67,13 +82,19 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
 
     def start(self) -> None:
         super().start()
+        tpool.set_num_threads(1)
+        gc.collect()
+        gc.freeze()  # modules and policy stay: no need to look through them for cycles again and again
         self.threads.append(hub.spawn(self._reload_at, hangup_pipe(), HANGUP))
+        self._watch(self.policy_file.path, "policy file written")
+        if self.policy_file.topology_path is not None:
+            self._watch(self.policy_file.topology_path, "topology file written")
+
+    def _watch(self, path: Path, trigger: str) -> None:
         try:
-            self.threads.append(
-                hub.spawn(self._reload_at, directory_watch(self.policy_file.path), "policy file written")
-            )
+            self.threads.append(hub.spawn(self._reload_at, directory_watch(path), trigger))
         except OSError as error:
-            self.logger.error("%s is not watched, reload it by SIGHUP: %s", self.policy_file.path, error)
+            self.logger.error("%s is not watched, reload it by SIGHUP: %s", path, error)
 
     def _open_policy(self) -> PolicyFile:
         """Raises SystemExit, which ends ryu-manager: without a valid policy there is nothing to do."""
@@ -82,7 +103,8 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
             self.logger.error("no policy: set %s=FILE, or policy_file in [privacy_router]", POLICY_VARIABLE)
             raise SystemExit(INVALID_DOCUMENT)
         try:
-            return PolicyFile(Path(name).absolute())
+            topology = os.environ.get(TOPOLOGY_VARIABLE) or self.CONF.privacy_router.topology_file
+            return PolicyFile(Path(name).absolute(), Path(topology).absolute() if topology else None)
         except DocumentError as error:
             for problem in error.problems:
                 self.logger.error("%s", problem)
@@ -91,41 +113,55 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
     def _reload_at(self, descriptor: int, trigger: str) -> None:
         for _ in events(descriptor):
             try:
-                self._reload(trigger)
+                self.reload(trigger)
             except Exception:  # a fault of ours over one version of the file must not end the watch over it
                 self.logger.exception("%s: not reloaded", self.policy_file.path)
 
-    def _reload(self, trigger: str) -> None:
-        before = self.policy_file.problems
-        changed = self.policy_file.reload()
-        problems = self.policy_file.problems
+    def reload(self, trigger: str) -> None:
+        before, started = self.policy_file.problems, time.monotonic()
+        changed = tpool.execute(self.policy_file.reload)  # switches are served meanwhile: 100,000 routes take seconds
+        problems, milliseconds = self.policy_file.problems, round((time.monotonic() - started) * 1000, 1)
         if problems and (problems != before or trigger == HANGUP):
             for problem in problems:
                 self.logger.error("%s", problem)
-            self.logger.error("%s: refused, the last good version stays in force", self.policy_file.path)
+            facts = happening("refused", trigger=trigger, problems=problems, milliseconds=milliseconds)
+            message = "%s: refused, the last good version stays in force"
+            self.logger.error(message, self.policy_file.path, extra=facts)
+        if changed:
+            revision = self.policy_file.current.revision
+            facts = happening("policy", trigger=trigger, revision=revision, milliseconds=milliseconds)
+            message = "%s: policy %s in force, read and proved in %.1f ms"
+            self.logger.info(message, trigger, revision[:8], milliseconds, extra=facts)
         if changed or trigger == HANGUP:
             for session in self.sessions:
                 session.wake(trigger)
 
-    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]
+    @set_ev_cls(  # type: ignore[untyped-decorator]
+        ofp_event.EventOFPStateChange, [HANDSHAKE_DISPATCHER, MAIN_DISPATCHER, DEAD_DISPATCHER]
+    )
     def _state_changed(self, event: Any) -> None:
         datapath = event.datapath
-        if event.state == MAIN_DISPATCHER:
-            connection = self._connections[datapath] = Connection(datapath)
+        if event.state == HANDSHAKE_DISPATCHER:
+            hub.spawn_after(HANDSHAKE_SECONDS, intake.hang_up_unfinished, datapath)
+        elif event.state == MAIN_DISPATCHER:
             session = self._sessions.setdefault(datapath.id, Session(datapath.id, lambda: self.policy_file.current))
-            session.connect(connection)
+            self._connections[datapath] = session.open(datapath)
         elif datapath in self._connections:
-            self._sessions[datapath.id].disconnect(self._connections.pop(datapath))
+            session = self._sessions[datapath.id]
+            session.disconnect(self._connections.pop(datapath))
+            self._forget()
+
+    def _forget(self) -> None:
+        """Anybody may call itself by any number of datapath ids: of those that are gone only a few are remembered."""
+        gone = [dpid for dpid, session in self._sessions.items() if session.connection is None]
+        strangers = [dpid for dpid in gone if not self._sessions[dpid].account.ours]
+        for dpid in {*strangers, *gone[:-REMEMBERED]}:
+            del self._sessions[dpid]
 
     @set_ev_cls(_ANSWERS, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
     def _answered(self, event: Any) -> None:
-        message = event.msg
-        if message.datapath in self._connections:
-            self._connections[message.datapath].receive(message.xid, bytes(message.buf))
-        self._hand_to_waiter(message)
-
-    def _hand_to_waiter(self, message: Any) -> None:
         """The other half of ryu.lib.ofctl_utils.send_stats_request."""
+        message = event.msg
         waiting = self.waiters.get(message.datapath.id, {})
         if message.xid not in waiting:
             return

@@ -1,78 +1,173 @@
-"""The REST interface: reads the switches when it is asked, and changes nothing."""
+"""REST /v1, reading: what is wanted, what the switches hold, and what happened."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ryu.app.wsgi import ControllerBase, Response, route
-from ryu.lib import ofctl_v1_3
+from ryu.app.wsgi import Response, route
 
+from policies.addresses import address_plan
+from policies.match import MatchError
+from ryu_apps import rest_stream
+from ryu_apps.flow import FlowEntry
+from ryu_apps.problem import HttpProblem, json_response
+from ryu_apps.rest_api import JSON, Api, expect_type, give_way, json_body, number, parameters, rates_of
+from ryu_apps.rest_readings import Seen
+from ryu_apps.rest_stream import EVENT_STREAM
 from ryu_apps.session import Session
-from ryu_apps.switch import Reading, SwitchSilent
-from ryu_apps.view import chain_view, policy_view, switch_view
+from ryu_apps.simulate import FlowTables
+from ryu_apps.view import PORTION, Filter, Json, policy_view, switch_view
+from ryu_apps.view_chain import chain_view, functions_view
+from ryu_apps.view_trace import held_entries, trace_view
 
-APP = "app"  # the key under which the controller class finds the application
+STATES = ("installed", "missing", "altered", "surplus", "waiting")
+_LARGEST = 2**53  # of a whole number that every JSON reader keeps
+_LONGEST_AGE = 60.0
+
+Packet = str | dict[str, str | int]
+"""As ovs-ofctl text, or by field."""
 
 
-class RestController(ControllerBase):  # type: ignore[misc]
-    """One request. Ryu makes an instance of it for each."""
-
-    def __init__(self, req: Any, link: Any, data: Any, **config: Any) -> None:
-        super().__init__(req, link, data, **config)
-        self._app = data[APP]
+class RestController(Api):
+    @route("status", "/v1/status", methods=["GET"])  # type: ignore[untyped-decorator]
+    def status(self, request: Any) -> Response:
+        given = parameters(request, "max_age")
+        return json_response({**self._policy(), "switches": list(self._switches(given, Filter(limit=0)))})
 
     @route("flows", "/v1/flows", methods=["GET"])  # type: ignore[untyped-decorator]
-    def flows(self, _request: Any) -> Response:
-        compiled = self._app.policy_file.current
-        return _json(
-            {
-                "policy": policy_view(compiled, self._app.policy_file.problems),
-                "switches": [
-                    switch_view(session.account, compiled, reading.ports, reading.installed)
-                    if (reading := _read(session))
-                    else switch_view(session.account, compiled, {}, None)
-                    for session in self._app.sessions
-                ],
-            }
+    def flows(self, request: Any) -> Response:
+        given = parameters(request, "switch", "table", "item", "state", "limit", "max_age")
+        if given.get("state", STATES[0]) not in STATES:
+            raise HttpProblem(400, f"state: one of {', '.join(STATES)} was expected")
+        chosen = Filter(
+            number(given, "table", 254), given.get("item"), given.get("state"), number(given, "limit", _LARGEST)
         )
+        switches = ", ".join(map(_switch_text, self._switches(given, chosen)))
+        text = f'{json.dumps(self._policy(), ensure_ascii=False)[:-1]}, "switches": [{switches}]}}'
+        return Response(content_type=JSON, charset="UTF-8", text=text)
 
     @route("chain", "/v1/chain", methods=["GET"])  # type: ignore[untyped-decorator]
-    def chain(self, _request: Any) -> Response:
-        compiled = self._app.policy_file.current
-        session = next((session for session in self._app.sessions if session.account.ours), None)
-        reading = _read(session) if session else None
-        account = session.account if session else None
-        return _json(
-            chain_view(account, compiled, reading.ports if reading else {}, reading.installed if reading else ())
+    def chain(self, request: Any) -> Response:
+        given = parameters(request, "max_age")
+        ours = [(session, seen) for session, seen in self._seen(given) if session.account.ours]
+        # With several nodes: that of the node which has the chain.
+        with_chain = (each for each in ours if address_plan(self.service.policy_for(each[0]).policy).hops)
+        session, seen = next(with_chain, ours[0] if ours else (None, None))
+        return json_response(
+            chain_view(
+                session.account if session else None,
+                self.service.policy_for(session) if session else self.service.app.policy_file.current,
+                seen.reading.ports if seen else {},
+                seen.reading.installed if seen else (),
+                rates=rates_of(seen),
+                now=seen.reading.time if seen else 0.0,
+            )
         )
 
-    @route("stats", "/stats/switches", methods=["GET"])  # type: ignore[untyped-decorator]
-    def switches(self, _request: Any) -> Response:
-        return _json([session.account.dpid for session in self._app.sessions if session.connection])
+    @route("functions", "/v1/functions", methods=["GET"])  # type: ignore[untyped-decorator]
+    def functions(self, request: Any) -> Response:
+        return json_response({**self._policy(), "functions": self._functions(parameters(request, "max_age"))})
 
-    @route("stats", "/stats/flow/{dpid}", methods=["GET"])  # type: ignore[untyped-decorator]
-    def flow_stats(self, _request: Any, dpid: str) -> Response:
-        """In the shape of ryu.app.ofctl_rest, by the same code."""
-        session = self._session(dpid)
-        if session is None or session.connection is None:
-            return _json({"error": f"no switch with datapath id {dpid} is connected"}, status=404)
-        return _json(ofctl_v1_3.get_flow_stats(session.connection.datapath, self._app.waiters))
+    @route("functions", "/v1/functions/{name}", methods=["GET"])  # type: ignore[untyped-decorator]
+    def function(self, request: Any, name: str) -> Response:
+        functions = self._functions(parameters(request, "max_age"))
+        found = next((function for function in functions if function["function"] == name), None)
+        if found is None:
+            raise HttpProblem(404, f"the policy has no function {name[:64]}")
+        return json_response(found, headers={"ETag": f'"{self.service.app.policy_file.current.revision}"'})
 
-    def _session(self, dpid: str) -> Session | None:
+    @route("events", "/v1/events", methods=["GET"])  # type: ignore[untyped-decorator]
+    def events(self, request: Any) -> Response:
+        given = parameters(request, "since")
+        since = number(given, "since", _LARGEST)
+        if EVENT_STREAM in request.headers.get("Accept", ""):
+            return rest_stream.stream(self.service, request, since)
+        log = self.service.events
+        return json_response({"last": log.last, "events": [rest_stream.event_view(e) for e in log.since(since or 0)]})
+
+    @route("trace", "/v1/trace", methods=["POST"])  # type: ignore[untyped-decorator]
+    def trace(self, request: Any) -> Response:
+        parameters(request)
+        packet = _packet(request)
+        installed = [
+            self._traced_on(session, seen, packet)
+            for session, seen in self.service.seen(0)
+            if seen is not None and session.account.ours
+        ]
+        entries = self.service.app.policy_file.current.entries
+        desired = installed[0]["desired"] if installed else _traced(entries, packet)
+        return json_response({"desired": desired, "installed": installed})
+
+    def _traced_on(self, session: Session, seen: Seen, packet: Packet) -> Json:
+        wanted = self.service.policy_for(session).entries
+        held = held_entries(wanted, seen.reading.ports, seen.reading.installed)
+        return {
+            "dpid": session.account.dpid,
+            "name": session.account.name,
+            "desired": _traced(wanted, packet),
+            "trace": _traced(held, packet),
+        }
+
+    def _policy(self) -> Json:
+        policy_file = self.service.app.policy_file
+        return {"policy": policy_view(policy_file.current, policy_file.problems)}
+
+    def _functions(self, given: Mapping[str, str]) -> list[Json]:
+        return functions_view(self.service.app.policy_file.current, self._switches(given, Filter()))
+
+    def _seen(self, given: Mapping[str, str]) -> list[tuple[Session, Seen | None]]:
         try:
-            number = int(dpid, 0)
+            max_age = float(given.get("max_age", 0))
         except ValueError:
-            return None
-        return next((session for session in self._app.sessions if session.account.dpid == number), None)
+            max_age = -1
+        if not 0 <= max_age <= _LONGEST_AGE:
+            raise HttpProblem(400, f"max_age: seconds from 0 to {_LONGEST_AGE:.0f} were expected")
+        return self.service.seen(max_age)
+
+    def _switches(self, given: Mapping[str, str], chosen: Filter) -> Iterator[Json]:
+        """Every switch, or the one that is asked for."""
+        wanted = self.service.session(given["switch"]) if "switch" in given else None
+        for session, seen in self._seen(given):
+            if wanted in (None, session):
+                compiled = self.service.policy_for(session)
+                ports, installed = (seen.reading.ports, seen.reading.installed) if seen else ({}, None)
+                shown = switch_view(
+                    session.account, compiled, ports, installed, rates=rates_of(seen), chosen=chosen, pause=give_way
+                )
+                yield {
+                    **shown,
+                    "read_at": seen.reading.time if seen else None,
+                    "answers": bool(seen and seen.is_current),
+                }
 
 
-def _read(session: Session) -> Reading | None:
+def _switch_text(switch: Json) -> str:
+    """A switch as JSON; others get their turn between portions of its entries."""
+    entries: list[Json] = switch.pop("entries")
+    portions = []
+    for start in range(0, len(entries), PORTION):
+        portions.append(json.dumps(entries[start : start + PORTION], ensure_ascii=False)[1:-1])
+        give_way()
+    return f'{json.dumps(switch, ensure_ascii=False)[:-1]}, "entries": [{", ".join(portions)}]}}'
+
+
+def _packet(request: Any) -> Packet:
+    """The packet in ``{"packet": ...}``. Raises HttpProblem."""
+    expect_type(request, (JSON,))
+    given = json_body(request.body)
+    packet = given.get("packet") if isinstance(given, dict) and set(given) == {"packet"} else None
+    if isinstance(packet, dict) and all(isinstance(value, str | int) for value in packet.values()):
+        return {name: value for name, value in packet.items() if not isinstance(value, bool)}
+    if not isinstance(packet, str):
+        raise HttpProblem(422, '{"packet": ...} with ovs-ofctl text or a mapping of fields was expected')
+    return packet
+
+
+def _traced(entries: Iterable[FlowEntry], packet: Packet) -> Json:
+    """Raises HttpProblem for a packet that cannot be."""
     try:
-        return session.connection.read() if session.connection else None
-    except SwitchSilent:
-        return None
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(status=status, content_type="application/json", charset="UTF-8", text=json.dumps(value))
+        return trace_view(FlowTables(entries).trace(packet))
+    except MatchError as error:
+        raise HttpProblem(422, f"no packet: {error}") from None

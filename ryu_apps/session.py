@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ryu.lib import hub
 
 from ryu_apps.account import LastChange, SwitchAccount
-from ryu_apps.flow import FlowEntry
-from ryu_apps.ofctl import entry_text, match_text
-from ryu_apps.oxm import match_of
+from ryu_apps.drift import drift_lines, matters
+from ryu_apps.events import event
+from ryu_apps.inbox import GAP, Inbox
+from ryu_apps.intake import hand_to, hang_up
+from ryu_apps.last_reading import LastReading
+from ryu_apps.monitor import Update
 from ryu_apps.plan import Change, plan
-from ryu_apps.policy_file import CompiledPolicy
-from ryu_apps.switch import BundleRefused, Connection, Reading, SwitchSilent
-from ryu_apps.wire import SwitchEntry, resolve
+from ryu_apps.policy_file import CompiledPolicy, without_collection
+from ryu_apps.repairs import SECONDS_IN_A_FIGHT, RepairBudget
+from ryu_apps.switch import BundleRefused, Connection, Reading, SwitchSilent, bridge_name
+from ryu_apps.target import Target, left_over, target
+from ryu_apps.wire import Identity, SwitchEntry
 
 LOG = logging.getLogger("privacy_router")
 
-Resolved = Sequence[tuple[FlowEntry, SwitchEntry]]
+CONNECTED, HANGUP, POLLED, AGAIN = "connected", "SIGHUP", "poll", "tried again"
+# After these the switch is read whole; after others what is known of it is still true, for it tells every change.
+_UNKNOWN = frozenset({CONNECTED, HANGUP, POLLED, AGAIN, GAP})
+
+POLL_SECONDS = 2.0  # at least, and 20 times as long as a reading takes: for switches that do not tell changes
+TAKEOVER_PATIENCE = 2.0  # seconds that an older connection has to show that it is alive
+AGAIN_SECONDS = 30.0  # after a change that did not succeed
+_READ_BACK_ITEMS = (
+    200  # changes of more than so many entries, or of a quarter of all, are read back with the whole table
+)
+_LINES = 20  # drifted entries named in the log at a time
 
 
 class Session:
@@ -29,87 +46,214 @@ class Session:
     def __init__(self, dpid: int, policy: Callable[[], CompiledPolicy]) -> None:
         self.account = SwitchAccount(dpid)
         self.connection: Connection | None = None
+        self.work: Counter[str] = Counter()  # how often each costly step was taken
         self._policy = policy
-        self._wakes = hub.Queue()
-        self._waiting_ports: frozenset[str] = frozenset()
+        self._inbox = Inbox()
+        self._watched = False  # the switch tells what others change
+        self._target: Target | None = None  # what the switch was last seen to hold
+        self._settled = False  # and that it still holds it, as far as it tells
+        self._budget = RepairBudget()
+        self._postponed: dict[Identity, Update] = {}
+        self._last_reading = LastReading()
 
-    def connect(self, connection: Connection) -> None:
-        self.connection = connection
-        self.account = replace(self.account, connected=True)
-        self._wakes.put(None)  # ends the greenlet of an older connection
-        self._wakes = hub.Queue()
-        self.wake("connected")
-        hub.spawn(self._serve, connection, self._wakes)
+    def open(self, datapath: Any) -> Connection:
+        """A new connection of this switch; its greenlet starts."""
+        inbox = Inbox()
+        connection = Connection(datapath, inbox.note_news)
+        hand_to(datapath, connection.take)
+        hub.spawn(self._serve, connection, inbox)
+        return connection
 
     def disconnect(self, connection: Connection) -> None:
         """The end of this connection, which need not be the newest."""
         connection.ended()
         if self.connection is connection:
             self.connection = None
+            self._settled = False
+            self._inbox.close()
             self.account = replace(self.account, connected=False)
-            self._wakes.put(None)
-            LOG.warning("%s: disconnected; its flow entries stay in force", self._title)
+            LOG.warning(
+                "%s: disconnected; its flow entries stay in force", self._title, extra=self._event("connection")
+            )
 
     def wake(self, trigger: str) -> None:
         """Something has happened that may call for a change. Cheap: what comes together is looked at once."""
-        self._wakes.put(trigger)
+        self._inbox.note(trigger)
+
+    def reading(self, max_age_seconds: float) -> Reading | None:
+        """What the switch holds, by a reading no older than this; an older one (see its ``time``) from a slow switch.
+
+        None if the switch has never been read. Waits no longer than ``last_reading.PATIENCE``; several may ask at once.
+        """
+        return self._last_reading.newest(self.connection, max_age_seconds)
 
     @property
     def _title(self) -> str:
         return self.account.name or f"switch {self.account.dpid:016x}"
 
-    def _serve(self, connection: Connection, wakes: hub.Queue) -> None:
-        while True:
-            triggers = [wakes.get()]
-            while not wakes.empty():
-                triggers.append(wakes.get())
-            if None in triggers:
-                return
-            try:
-                self._reconcile(connection, ", ".join(dict.fromkeys(triggers)))
-            except SwitchSilent as silence:
-                LOG.error("%s: %s; closing the connection", self._title, silence)
-                connection.datapath.close()
-                return
-            except Exception:  # a fault of ours at one event must not leave the switch alone at the next
-                LOG.exception("%s: nothing was decided", self._title)
+    def _event(self, kind: str, **facts: Any) -> dict[str, Any]:
+        return event(kind, switch=self._title, dpid=self.account.dpid, **facts)
 
-    def _reconcile(self, connection: Connection, trigger: str) -> None:
-        started = time.monotonic()
-        compiled = self._policy()
-        reading = connection.read()
-        if not self._is_ours(reading, compiled, trigger):
-            return
-        ready, waiting = resolve(compiled.entries, reading.ports)
-        self._report_waiting(waiting, reading)
-        desired = [wanted for _, wanted in ready]
-        change = plan(desired, reading.entries)
-        if not change:
-            level = logging.DEBUG if trigger.startswith("port ") else logging.INFO
-            LOG.log(level, "%s: %s: %d flow entries in place, nothing sent", self._title, trigger, len(desired))
-            return
+    def _serve(self, connection: Connection, inbox: Inbox) -> None:
         try:
-            after = connection.commit(change)
-        except BundleRefused as refused:
-            reason: str | None = _refusal_text(refused, ready, reading)
-            self._keep(change, started, trigger, reason, bundles=0)
-            LOG.error("%s: %s: %s", self._title, trigger, reason)
+            if not self._take_over(connection, inbox):
+                return
+            self._watched = connection.watch()
+            if not self._watched:
+                LOG.info("%s: does not tell what others change (no flow monitor): polled instead", self._title)
+            inbox.note(CONNECTED)
+            pause = 0.0
+            while connection.alive:
+                inbox.wait(None if self._watched else max(POLL_SECONDS, pause))
+                if inbox.closed or not connection.alive:
+                    return
+                started = time.monotonic()
+                self._look(connection, *inbox.take())
+                pause = 20 * (time.monotonic() - started)
+        except SwitchSilent as silence:
+            if connection.alive:
+                hang_up(connection.datapath, str(silence))
+
+    def _take_over(self, connection: Connection, inbox: Inbox) -> bool:
+        """Makes this the switch's connection, unless another one under the same datapath id is alive."""
+        other = self.connection
+        if other is not None and other.answers(TAKEOVER_PATIENCE):
+            hang_up(connection.datapath, "another connection with the same datapath id is alive")
+            return False
+        if not connection.alive:
+            return False
+        if other is not None:
+            self.disconnect(other)
+            hang_up(other.datapath, "another connection took its place")
+        self.connection, self._inbox, self._settled = connection, inbox, False
+        self.account = replace(self.account, connected=True)
+        return True
+
+    def _look(self, connection: Connection, triggers: tuple[str, ...], updates: dict[Identity, Update]) -> None:
+        try:
+            if not triggers and not updates:
+                triggers = (POLLED,)
+            if triggers:
+                with without_collection():
+                    self._reconcile(connection, triggers)
+            if updates and self._settled and self._target is not None and not _UNKNOWN & set(triggers):
+                self._repair(connection, self._target, updates)
+            elif updates and self.account.ours and not self._settled:
+                self._inbox.note_later(AGAIN, AGAIN_SECONDS)
+        except SwitchSilent:
+            raise
+        except Exception:  # a fault of ours at one event must not leave the switch alone at the next
+            self._settled = False
+            LOG.exception("%s: nothing was decided", self._title)
+
+    def _reconcile(self, connection: Connection, triggers: tuple[str, ...]) -> None:
+        started, trigger, compiled = time.monotonic(), ", ".join(triggers), self._policy()
+        known = self._target if self._settled and not _UNKNOWN & set(triggers) else None
+        reading = None if known else self._read(connection)
+        ports = reading.ports if reading else connection.ports()
+        compiled = compiled.for_switch(self.account.dpid, bridge_name(ports))
+        if not self._is_ours(ports, compiled, trigger):
             return
-        left = plan(desired, after.entries)
-        reason = f"committed, but the read-back differs in {len(left)} flow entries" if left else None
-        self._keep(change, started, trigger, reason, bundles=1)
+        wanted = self._targeted(compiled, ports)
+        if known and wanted.swept != known.swept:
+            known, reading = None, self._read(connection)
+        self._report_waiting(wanted)
+        installed: Collection[SwitchEntry] = known.entries.values() if known else reading.entries if reading else ()
+        change = plan(wanted.entries.values(), installed, wanted.swept)
+        self.work["plans"] += 1
+        if change:
+            self._commit(connection, change, wanted, trigger, started)
+            return
+        self._target, self._settled = wanted, self._watched
+        level = logging.DEBUG if trigger == POLLED or trigger.startswith("port ") else logging.INFO
+        message = "%s: %s: %d flow entries in place, nothing sent, in %.1f ms"
+        LOG.log(level, message, self._title, trigger, len(wanted.entries), _milliseconds_since(started))
+
+    def _repair(self, connection: Connection, wanted: Target, updates: dict[Identity, Update]) -> None:
+        """Puts back what others changed of ours. The updates say where to look, the switch what is there now."""
+        started = time.monotonic()
+        due = {
+            identity: update
+            for identity, update in updates.items()
+            if matters(update, wanted) and self._is_due(identity, update, started)
+        }
+        if not due:
+            return
+        if len(due) > _READ_BACK_ITEMS:
+            self._settled = False
+            self._reconcile(connection, (f"drift in {len(due)} flow entries",))
+            return
+        cookies = {update.entry.cookie for update in due.values()}
+        cookies |= {wanted.entries[identity].cookie for identity in due if identity in wanted.entries}
+        found = self._read(connection, cookies).entries
+        there = {entry.identity: entry for entry in found if entry.identity in due}
+        change = plan(
+            [wanted.entries[identity] for identity in due if identity in wanted.entries], there.values(), wanted.swept
+        )
+        self.work["plans"] += 1
+        if change:
+            self._report_drift(change, wanted, there, started)
+            self._commit(connection, change, wanted, f"drift in {len(change)} flow entries", started)
+
+    def _is_due(self, identity: Identity, update: Update, now: float) -> bool:
+        """Whether the entry may be looked after now; if not, it comes back by itself when it may."""
+        wait = self._budget.due(identity, now) - now
+        if wait <= 0:
+            return True
+        if identity not in self._postponed:
+            hub.spawn_after(wait, self._resume, identity, self._inbox)
+        self._postponed[identity] = update
+        return False
+
+    def _resume(self, identity: Identity, inbox: Inbox) -> None:
+        inbox.note_update(self._postponed.pop(identity))
+
+    def _read(self, connection: Connection, cookies: Collection[int] = ()) -> Reading:
+        self.work["readings of items" if cookies else "readings"] += 1
+        return connection.read(cookies)
+
+    def _targeted(self, compiled: CompiledPolicy, ports: Mapping[str, int]) -> Target:
+        """Made anew only for another policy or other ports."""
+        known = self._target
+        if known is not None and known.compiled is compiled and known.ports == ports:
+            return known
+        self.work["targets"] += 1
+        return target(compiled, ports, lambda: hub.sleep(0))
+
+    def _commit(self, connection: Connection, change: Change, wanted: Target, trigger: str, started: float) -> None:
+        was_settled, self._settled = self._settled, False
+        changed = (*change.delete, *change.replace, *change.add)
+        few = self._watched and len(changed) <= min(_READ_BACK_ITEMS, len(wanted.entries) // 4)
+        self.work["bundles"] += 1
+        self.work["messages"] += len(changed)
+        try:
+            after = connection.commit(change, {entry.cookie for entry in changed} if few else ())
+        except BundleRefused as refused:
+            what = f": {wanted.text(refused.entry)}" if refused.entry else ""
+            reason: str | None = f"bundle refused, nothing changed: {refused}{what}"
+            self._settled = was_settled
+            self._keep(change, started, trigger, reason, bundles=0)
+        else:
+            left = left_over(change, after.entries)
+            reason = f"committed, but the read-back differs in {left} flow entries" if left else None
+            if not left:
+                self._target, self._settled = wanted, self._watched
+            self._keep(change, started, trigger, reason, bundles=1)
+        if reason:
+            self._inbox.note_later(AGAIN, AGAIN_SECONDS)
         self._report(change)
 
-    def _is_ours(self, reading: Reading, compiled: CompiledPolicy, trigger: str) -> bool:
-        ours = reading.name == compiled.policy.bridge_name
-        if not ours and (trigger == "connected" or self.account.ours):
-            message = "%s: not the policy's bridge (%s), left alone"
-            LOG.info(message, reading.name, compiled.policy.bridge_name)
-        self.account = replace(self.account, name=reading.name, ours=ours)
-        return ours
+    def _is_ours(self, ports: Mapping[str, int], compiled: CompiledPolicy, trigger: str) -> bool:
+        name, bridge = bridge_name(ports), compiled.policy.bridge_name
+        if name != bridge and (trigger == CONNECTED or self.account.ours):
+            LOG.info("%s: not the policy's bridge (%s), left alone", name, bridge)
+        self.account = replace(self.account, name=name, ours=name == bridge)
+        if name != bridge:
+            self._target, self._settled = None, False
+        return name == bridge
 
     def _keep(self, change: Change, started: float, trigger: str, reason: str | None, bundles: int) -> None:
-        milliseconds = round((time.monotonic() - started) * 1000, 3)
+        milliseconds = _milliseconds_since(started)
         last = LastChange(
             time.time(),
             len(change.add),
@@ -128,23 +272,34 @@ class Session:
         last = self.account.last_change
         assert last is not None
         counts = f"({last.added} added, {last.replaced} replaced, {last.deleted} deleted)"
+        facts = self._event("change", **vars(last))
         if last.confirmed:
             message = "%s: %s: %d flow entries committed in one bundle and read back in %.1f ms %s"
-            LOG.info(message, self._title, last.trigger, len(change), last.milliseconds, counts)
+            LOG.info(message, self._title, last.trigger, len(change), last.milliseconds, counts, extra=facts)
         else:
-            LOG.error("%s: %s: %s %s", self._title, last.trigger, last.reason, counts)
+            LOG.error("%s: %s: %s %s", self._title, last.trigger, last.reason, counts, extra=facts)
 
-    def _report_waiting(self, waiting: Sequence[FlowEntry], reading: Reading) -> None:
-        ports = frozenset(port for entry in waiting for port in entry.ports if port not in reading.ports)
-        if ports != self._waiting_ports and ports:
-            names = ", ".join(sorted(ports))
-            LOG.warning("%s: %d flow entries wait for ports that are not there: %s", self._title, len(waiting), names)
-        self._waiting_ports = ports
+    def _report_drift(self, change: Change, wanted: Target, there: Mapping[Identity, SwitchEntry], now: float) -> None:
+        """What somebody else did, and whether it is a fight by now."""
+        lines = list(drift_lines(change, wanted, there))
+        for number, (line, entry) in enumerate(lines):
+            if number < _LINES:
+                LOG.warning("%s: drift: %s", self._title, line, extra=self._event("drift", what=line))
+            if self._budget.spend(entry.identity, now):
+                again = (
+                    f"changed by somebody again and again: from now on looked after every {SECONDS_IN_A_FIGHT:.0f} s"
+                )
+                LOG.error("%s: drift: %s: %s", self._title, line, again, extra=self._event("fight", what=line))
+        if len(lines) > _LINES:
+            LOG.warning("%s: drift: %d flow entries more", self._title, len(lines) - _LINES)
+
+    def _report_waiting(self, wanted: Target) -> None:
+        ports = wanted.absent_ports
+        if ports and (self._target is None or ports != self._target.absent_ports):
+            names, number = ", ".join(sorted(ports)), len(wanted.waiting)
+            message = "%s: %d flow entries wait for ports that are not there: %s"
+            LOG.warning(message, self._title, number, names, extra=self._event("waiting", ports=sorted(ports)))
 
 
-def _refusal_text(refused: BundleRefused, ready: Resolved, reading: Reading) -> str:
-    if refused.entry is None:
-        return f"bundle refused, nothing changed: {refused}"
-    flow = next((flow for flow, wanted in ready if wanted == refused.entry), None)
-    what = f"{flow.item}: {entry_text(flow)}" if flow else match_text(match_of(refused.entry.match, reading.port_names))
-    return f"bundle refused, nothing changed: {refused}: {what}"
+def _milliseconds_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)

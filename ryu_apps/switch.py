@@ -1,28 +1,34 @@
 """One connected switch: asks, waits for the answers, and commits a change as one bundle.
 
-The only module that writes to a switch. Everything it needs of a message is in the message's octets, so an answer is
-handed on as ``(xid, octets)`` and decoded by ``wire``.
+The only module that writes to a switch. Everything it needs of a message is in the message's octets, so ``intake``
+hands those on as they come, and ``messages`` and ``monitor`` read them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
-from ryu_apps import wire
+from ryu_apps import messages, monitor
+from ryu_apps.messages import Bundle, SwitchError
 from ryu_apps.plan import Change
-from ryu_apps.wire import Bundle, InstalledEntry, SwitchEntry, SwitchError
+from ryu_apps.wire import InstalledEntry, Malformed, SwitchEntry
 
-ANSWER_TIMEOUT = 10.0  # seconds for the whole of one exchange; a switch commits 50,000 entries in half a second
+ANSWER_TIMEOUT = 10.0  # seconds of silence within an exchange; a switch commits 50,000 entries in half a second
+MAXIMUM_ENTRIES = 1_000_000  # that a switch is believed to have: half a gigabyte here
+MAXIMUM_ANSWER = 256 << 20  # octets of one exchange
+_MESSAGES_A_SEND = 400  # some 50 KiB: what is sent at once, before other greenlets and echo replies get their turn
+_MAXIMUM_PORTS = 0x10000  # of a bridge of Open vSwitch
 _MAXIMUM_XID = 0xFFFFFFFF
 
 
 class SwitchSilent(Exception):
-    """The switch did not answer in time, or the connection ended."""
+    """The switch did not answer in time or not in a sane way, or the connection ended."""
 
 
 class BundleRefused(Exception):
@@ -40,11 +46,11 @@ class Reading:
 
     ports: Mapping[str, int]
     installed: tuple[InstalledEntry, ...]
+    time: float = 0.0  # Unix time
 
     @property
     def name(self) -> str:
-        """The bridge's name: that of its LOCAL port."""
-        return self.port_names.get(wire.LOCAL_PORT, "")
+        return bridge_name(self.ports)
 
     @property
     def port_names(self) -> Mapping[int, str]:
@@ -55,35 +61,94 @@ class Reading:
         return tuple(installed.entry for installed in self.installed)
 
 
-class Connection:
-    """A Ryu datapath, as a place to ask questions. Several greenlets may ask at once."""
+def bridge_name(ports: Mapping[str, int]) -> str:
+    """The bridge's name is that of its LOCAL port."""
+    return next((name for name, number in ports.items() if number == messages.LOCAL_PORT), "")
 
-    def __init__(self, datapath: Any) -> None:
+
+class _Exchange:
+    """A question under way: its answers, as they come."""
+
+    def __init__(self) -> None:
+        self.answers = hub.Queue()
+        self.octets = 0
+
+    def put(self, octets: bytes) -> None:
+        """Raises Malformed."""
+        self.octets += len(octets)
+        if self.octets > MAXIMUM_ANSWER:
+            raise Malformed("an answer without end")
+        self.answers.put(octets)
+
+
+class Connection:
+    """A Ryu datapath, as a place to ask questions. Several greenlets may ask at once.
+
+    ``on_news`` gets what nobody asked for: the octets of the flow monitor's messages. It must not wait.
+    """
+
+    def __init__(self, datapath: Any, on_news: Callable[[bytes], None] = lambda _octets: None) -> None:
         self.datapath = datapath
-        self._exchanges: dict[range, Any] = {}
+        self.alive = True
+        self._on_news = on_news
+        self._exchanges: dict[range, _Exchange] = {}
         self._bundles = 0
 
-    def receive(self, xid: int, message: bytes) -> None:
-        """Hands an answer to whoever asked; answers to others' questions are dropped here."""
-        for xids, answers in self._exchanges.items():
+    def take(self, octets: bytes) -> bool:
+        """Hands a message to whoever asked for it; False if it is nobody's here. Raises Malformed."""
+        xid = messages.xid_of(octets)
+        for xids, exchange in self._exchanges.items():
             if xid in xids:
-                answers.put(message)
+                exchange.put(octets)
+                return True
+        if monitor.is_update(octets) or monitor.is_gap(octets):
+            self._on_news(octets)
+            return True
+        return False
 
     def ended(self) -> None:
         """The connection is gone: nobody shall wait for its answers any more."""
-        for answers in self._exchanges.values():
-            answers.put(b"")
+        self.alive = False
+        for exchange in self._exchanges.values():
+            exchange.put(b"")
 
-    def read(self) -> Reading:
-        """Raises SwitchSilent."""
-        xids = self._take_xids(2)
-        answers = self._ask(xids, xids[-1], _questions(xids))
-        for error in filter(None, map(wire.decode_error, answers)):
-            raise SwitchSilent(f"no answer but {_error_text(error)}")
-        return _reading(answers)
+    def watch(self) -> bool:
+        """Asks for news of what others change; False if the switch cannot tell. Raises SwitchSilent.
 
-    def commit(self, change: Change) -> Reading:
-        """Makes the change in one atomic, ordered bundle, and reads back what the switch then holds.
+        Also asks the switch to send no packets: no entry of ours wants one sent.
+        """
+        xids = self._take_xids(3)
+        quiet, watch, barrier = xids
+        questions = (
+            messages.no_packets_request(quiet) + monitor.monitor_request(watch) + messages.barrier_request(barrier)
+        )
+        errors = _errors(self._ask(xids, xids[-1], [questions]))
+        return not any(error.xid == watch for error in errors)
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the switch at the other end is alive: answers a barrier within so many seconds."""
+        xids = self._take_xids(1)
+        try:
+            list(self._ask(xids, xids[-1], [messages.barrier_request(xids[0])], seconds))
+        except SwitchSilent:
+            return False
+        return True
+
+    def ports(self) -> Mapping[str, int]:
+        """The ports' numbers by name. Raises SwitchSilent."""
+        xids = self._take_xids(1)
+        return _reading(self._ask(xids, xids[-1], [messages.port_desc_request(xids[0])])).ports
+
+    def read(self, cookies: Collection[int] = ()) -> Reading:
+        """Ports and entries; of the entries only those with one of the cookies, if any are given.
+
+        Raises SwitchSilent.
+        """
+        xids = self._take_xids(1 + max(1, len(cookies)))
+        return _reading(self._ask(xids, xids[-1], [_questions(xids, cookies)]))
+
+    def commit(self, change: Change, cookies: Collection[int] = ()) -> Reading:
+        """Makes the change in one atomic, ordered bundle, and reads back what the switch then holds, as ``read`` does.
 
         The bundle is closed in a first exchange and committed in a second: Open vSwitch leaves a message that it
         refuses out of the bundle and would commit the rest, so every message must be known to be in before.
@@ -91,34 +156,20 @@ class Connection:
         Raises BundleRefused (nothing was changed) and SwitchSilent (not known what was changed: read again).
         """
         entries = (*change.delete, *change.replace, *change.add)
-        xids = self._take_xids(len(entries) + 6)
-        opened, close, commit, barrier = xids[0], *xids[-5:-2]
-        added = dict(zip(xids[1:-5], entries, strict=True))
+        xids = self._take_xids(len(entries) + 5 + max(1, len(cookies)))
+        opened, added, (close, commit, barrier) = xids[0], xids[1 : len(entries) + 1], xids[len(entries) + 1 :][:3]
         self._bundles += 1
         bundle = self._bundles
-
-        messages = [
-            wire.delete_message(entry, xid) if index < len(change.delete) else wire.add_message(entry, xid)
-            for index, (xid, entry) in enumerate(added.items())
-        ]
-        filled = self._ask(
-            xids,
-            close,
-            wire.bundle_control(Bundle.OPEN, bundle, opened)
-            + b"".join(wire.bundle_add(message, bundle, xid) for xid, message in zip(added, messages, strict=True))
-            + wire.bundle_control(Bundle.CLOSE, bundle, close),
-        )
-        if any(map(wire.decode_error, filled)):
-            self._send(wire.bundle_control(Bundle.DISCARD, bundle, commit))
-            raise _refusal(filled, added)
-        committed = self._ask(
-            xids,
-            xids[-1],
-            wire.bundle_control(Bundle.COMMIT, bundle, commit) + wire.barrier_request(barrier) + _questions(xids[-2:]),
-        )
-        if any(map(wire.decode_error, committed)):
-            raise _refusal(committed, added)
-        return _reading(committed)
+        errors = _errors(self._ask(xids, close, _filling(bundle, opened, added, close, change)))
+        if errors:
+            self._send(messages.bundle_control(Bundle.DISCARD, bundle, commit))
+            raise _refusal(errors, added, entries)
+        end = messages.bundle_control(Bundle.COMMIT, bundle, commit) + messages.barrier_request(barrier)
+        answers = self._ask(xids, xids[-1], [end + _questions(xids[len(entries) + 4 :], cookies)])
+        reading = _reading(_without_errors(answers, xids[: len(entries) + 4], errors))
+        if errors:
+            raise _refusal(errors, added, entries)
+        return reading
 
     def _take_xids(self, count: int) -> range:
         """Transaction ids that nothing else on this connection uses: Ryu counts its own up from ``datapath.xid``."""
@@ -128,49 +179,104 @@ class Connection:
         self.datapath.xid = first + count - 1
         return range(first, first + count)
 
-    def _ask(self, xids: range, last: int, messages: bytes) -> list[bytes]:
-        """Sends the messages as one buffer; returns every answer up to the whole answer to ``last``.
+    def _ask(self, xids: range, last: int, sends: Iterable[bytes], patience: float | None = None) -> Iterator[bytes]:
+        """Sends the messages; yields every answer to one of the xids up to the whole answer to ``last``.
 
         A switch answers in the order of the questions (an error is an answer too), so that one comes last.
         """
-        answers = hub.Queue()
-        self._exchanges[xids] = answers
-        received: list[bytes] = []
+        exchange = self._exchanges[xids] = _Exchange()
         try:
-            with hub.Timeout(ANSWER_TIMEOUT, SwitchSilent(f"no answer within {ANSWER_TIMEOUT:.0f} s")):
-                self._send(messages)
-                while not received or wire.xid_of(received[-1]) != last or wire.is_more(received[-1]):
-                    received.append(answers.get())
-                    if not received[-1]:
-                        raise SwitchSilent("the connection ended")
+            for octets in sends:
+                self._send(octets)
+                hub.sleep(0)
+            while True:
+                answer = _within(patience or ANSWER_TIMEOUT, exchange.answers)
+                yield answer
+                if messages.xid_of(answer) == last and not messages.is_more(answer):
+                    return
         finally:
             del self._exchanges[xids]
-        return received
 
-    def _send(self, messages: bytes) -> None:
-        if not self.datapath.send(messages):
+    def _send(self, octets: bytes) -> None:
+        if not self.alive or not self.datapath.send(octets):
             raise SwitchSilent("the connection ended")
 
 
-def _questions(xids: range) -> bytes:
-    return wire.port_desc_request(xids[0]) + wire.flow_stats_request(xids[1])
+def _within(seconds: float, answers: Any) -> bytes:
+    try:
+        answer: bytes = answers.get(timeout=seconds)
+    except hub.QueueEmpty:
+        raise SwitchSilent(f"no answer within {seconds:.0f} s") from None
+    if not answer:
+        raise SwitchSilent("the connection ended")
+    return answer
+
+
+def _filling(bundle: int, opened: int, added: range, close: int, change: Change) -> Iterator[bytes]:
+    """The bundle's messages up to its end, in portions: encoding 100,000 at once would hold up every other switch."""
+    yield messages.bundle_control(Bundle.OPEN, bundle, opened)
+    portion = []
+    for xid, (make, entry) in zip(added, _operations(change), strict=True):
+        portion.append(messages.bundle_add(make(entry, xid), bundle, xid))
+        if len(portion) == _MESSAGES_A_SEND:
+            yield b"".join(portion)
+            portion.clear()
+    yield b"".join(portion) + messages.bundle_control(Bundle.CLOSE, bundle, close)
+
+
+def _operations(change: Change) -> Iterator[tuple[Callable[[SwitchEntry, int], bytes], SwitchEntry]]:
+    for entry in change.delete:
+        yield messages.delete_message, entry
+    for entry in (*change.replace, *change.add):
+        yield messages.add_message, entry
+
+
+def _questions(xids: range, cookies: Collection[int]) -> bytes:
+    """What asks for the ports and for the entries: one xid for each question."""
+    ports = messages.port_desc_request(xids[0])
+    if not cookies:
+        return ports + messages.flow_stats_request(xids[1])
+    return ports + b"".join(map(messages.item_stats_request, xids[1:], cookies))
 
 
 def _reading(answers: Iterable[bytes]) -> Reading:
+    """Raises SwitchSilent."""
     ports: dict[str, int] = {}
     installed: list[InstalledEntry] = []
-    for message in answers:
-        ports.update(wire.decode_ports(message))
-        installed += wire.decode_flow_stats(message)
-    return Reading(ports, tuple(installed))
+    try:
+        for answer in answers:
+            error = messages.decode_error(answer)
+            if error is not None:
+                raise SwitchSilent(f"no answer but {_error_text(error)}")
+            ports.update(messages.decode_ports(answer))
+            installed += messages.decode_flow_stats(answer)
+            if len(installed) > MAXIMUM_ENTRIES or len(ports) > _MAXIMUM_PORTS:
+                raise SwitchSilent(f"an answer of more than {MAXIMUM_ENTRIES} entries or {_MAXIMUM_PORTS} ports")
+            hub.sleep(0)  # the next part may be there already, and others wait for their turn
+    except Malformed as error:
+        raise SwitchSilent(f"a malformed answer: {error}") from None
+    return Reading(ports, tuple(installed), time.time())
 
 
-def _refusal(answers: Iterable[bytes], added: Mapping[int, SwitchEntry]) -> BundleRefused:
+def _errors(answers: Iterable[bytes]) -> list[SwitchError]:
+    return [error for error in map(messages.decode_error, answers) if error is not None]
+
+
+def _without_errors(answers: Iterable[bytes], xids: range, errors: list[SwitchError]) -> Iterator[bytes]:
+    """The answers; errors over one of the xids are put aside into ``errors``."""
+    for answer in answers:
+        error = messages.decode_error(answer)
+        if error is not None and error.xid in xids:
+            errors.append(error)
+        else:
+            yield answer
+
+
+def _refusal(errors: Sequence[SwitchError], added: range, entries: Sequence[SwitchEntry]) -> BundleRefused:
     """The first error that names an entry, else the first error."""
-    errors = [error for error in map(wire.decode_error, answers) if error is not None]
     named = [error for error in errors if error.xid in added]
     error = (named or errors)[0]
-    return BundleRefused(error, added.get(error.xid))
+    return BundleRefused(error, entries[added.index(error.xid)] if named else None)
 
 
 def _error_text(error: SwitchError) -> str:

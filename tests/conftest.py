@@ -1,4 +1,8 @@
-"""What holds for every suite: in CI a skipped test is a failure: nothing that README.md promises is left out."""
+"""What holds for every suite.
+
+In CI a skipped test is a failure: nothing that README.md promises is left out. Tests marked ``soak`` are the long
+ones, which only ``make soak`` runs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,14 @@ import os
 
 import pytest
 
+SOAK = "SOAK" in os.environ
 CI = os.environ.get("CI") == "true"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long = [] if SOAK else [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 @pytest.hookimpl(hookwrapper=True)

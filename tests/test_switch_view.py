@@ -9,7 +9,8 @@ from typing import Any
 from ryu_apps.account import LastChange, SwitchAccount
 from ryu_apps.flow import item_cookie
 from ryu_apps.policy_file import CompiledPolicy, compile_document
-from ryu_apps.view import chain_view, policy_view, switch_view
+from ryu_apps.view import policy_view, switch_view
+from ryu_apps.view_chain import chain_view
 from ryu_apps.wire import InstalledEntry, SwitchEntry, resolve
 
 FILE = Path(__file__).parents[1] / "policies/documents/privacy-router.json"
@@ -41,9 +42,9 @@ def test_a_switch_that_holds_everything() -> None:
 
 def test_every_kind_of_difference_is_told_apart() -> None:
     held = installed()
-    altered = replace(held[1], entry=replace(held[1].entry, instructions=b"\0\1\0\10\24\0\0\0"))
-    removed_item = SwitchEntry(10, 7, (), b"", item_cookie("an item of an older policy"))
-    foreign = SwitchEntry(30, 7, (), b"", 7)
+    altered = held[1]._replace(entry=held[1].entry._replace(instructions=b"\0\1\0\10\24\0\0\0"))
+    removed_item = SwitchEntry(10, 7, b"", b"", item_cookie("an item of an older policy"))
+    foreign = SwitchEntry(30, 7, b"", b"", 7)
     extra = [InstalledEntry(removed_item, 1, 60, 1), InstalledEntry(foreign, 1, 60, 1)]
     view = switch_view(OURS, COMPILED, PORTS, [*held[2:], altered, *extra])
     assert view["drift"] == {"missing": 1, "altered": 1, "surplus": 1}
@@ -86,6 +87,7 @@ def test_links_are_summed_by_item_and_direction() -> None:
             "to": "internal_100",
             "packets": 6,  # client subnet and gateway address
             "bytes": 600,
+            "rate": None,
         }
     ]
 

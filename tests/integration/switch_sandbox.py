@@ -43,18 +43,19 @@ class Sandbox:
             "OVS_RUNDIR": str(directory),
             "OVS_LOGDIR": str(directory),
             "OVS_DBDIR": str(directory),
+            "PRIVACY_ROUTER_STATE_DIR": str(directory / "state"),
         }
         flags = ["--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--net"]
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", *flags, "sh", "-c", _INIT]
         self._first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._first.stdout is not None
         assert self._first.stdout.readline() == "ready\n"
-        self._enter = ["nsenter", "-t", str(only_child(self._first.pid)), "-m", "-n", "-p", "--"]
+        self.enter = ["nsenter", "-t", str(only_child(self._first.pid)), "-m", "-n", "-p", "--"]
 
     def run(self, *command: str | Path, input: str | None = None) -> str:
         """Its output. Raises AssertionError when the exit code is not 0."""
         done = subprocess.run(
-            [*self._enter, *map(str, command)],
+            [*self.enter, *map(str, command)],
             env=self.environment,
             input=input,
             capture_output=True,
@@ -71,7 +72,7 @@ class Sandbox:
     ) -> subprocess.Popen[bytes]:
         with (log or Path(os.devnull)).open("ab") as output:
             return subprocess.Popen(
-                [*self._enter, *map(str, command)],
+                [*self.enter, *map(str, command)],
                 env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -96,8 +97,21 @@ class Switch:
         wait_for(socket.exists, "ovsdb-server")
         sandbox.run("ovs-vsctl", "--no-wait", "init")
         self._control = sandbox.directory / "vswitchd.ctl"
-        sandbox.start("ovs-vswitchd", "--log-file", f"--unixctl={self._control}", f"unix:{socket}")
+        self._socket = socket
+        self._start()
         self.add_bridge(bridge)
+
+    def _start(self) -> None:
+        command = ("ovs-vswitchd", "--log-file", f"--unixctl={self._control}", f"unix:{self._socket}")
+        self._process = self.sandbox.start(*command)
+
+    def restart(self, end: signal.Signals) -> None:
+        """Ends ovs-vswitchd and starts it again; its entries, and the ports in namespaces, are gone then."""
+        os.kill(only_child(self._process.pid), end)
+        self._process.wait()
+        self._control.unlink(missing_ok=True)
+        self._start()
+        wait_for(self._control.exists, "ovs-vswitchd")
 
     def vsctl(self, *arguments: str) -> str:
         return self.sandbox.run("ovs-vsctl", "--timeout=10", *arguments)
@@ -154,11 +168,16 @@ class Controller:
         self.policy = policy
         self.log = sandbox.directory / "ryu.log"
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         environment = {"PRIVACY_ROUTER_POLICY": str(self.policy)}
         self._process = self.sandbox.start(
-            RYU_MANAGER, "ryu_apps.privacy_router", log=self.log, environment=environment
+            RYU_MANAGER, *options, "ryu_apps.privacy_router", log=self.log, environment=environment
         )
+
+    @property
+    def pid(self) -> int:
+        """As it is outside the sandbox."""
+        return only_child(self._process.pid)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(only_child(self._process.pid), number)

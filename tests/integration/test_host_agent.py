@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from host_sandbox import AGENT, EXAMPLE, Node, needs_root, wait_for
 
+MESH_WAITS = "nm-privacy waits for the device netmaker, which Netmaker makes"
 pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 
 
@@ -48,7 +49,8 @@ def test_from_nothing_and_back(fresh: Node) -> None:
 
     status = fresh.status()
     assert status["in_sync"] and status["differences"] == []
-    assert status["waiting"] == ["internal_200 waits for container 200", "internal_201 waits for container 201"]
+    waiting = ["internal_200 waits for container 200", "internal_201 waits for container 201", MESH_WAITS]
+    assert status["waiting"] == waiting
     assert {row["name"] for row in status["daemons"]} == {"wireguard-wg100", "wireguard-wgcf", "xray"}
     assert fresh.run("ovs-vsctl", "get-fail-mode", "ovsbr0") == "secure\n"
     assert "internal_200" not in fresh.run("ovs-vsctl", "list-ports", "ovsbr0")
@@ -180,12 +182,12 @@ def test_stop_after_a_restart_of_the_switch_leaves_no_dead_link(fresh: Node) -> 
 
 
 def test_a_mesh_container_that_comes_and_goes(node: Node) -> None:
-    assert node.status()["waiting"] == ["internal_201 waits for container 201"]
+    assert node.status()["waiting"] == ["internal_201 waits for container 201", MESH_WAITS]
     node.run("ip", "netns", "add", "ct201")
     assert "ct201: add address 100.104.70.11/24 dev internal_201" in node.apply()
     node.run("ip", "netns", "del", "ct201")
     assert node.apply() == ["bridge ovsbr0: remove ports internal_201"]
-    assert node.status()["waiting"] == ["internal_201 waits for container 201"]
+    assert node.status()["waiting"] == ["internal_201 waits for container 201", MESH_WAITS]
 
 
 def test_a_container_that_only_lxc_knows(fresh: Node, tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_a_container_that_only_lxc_knows(fresh: Node, tmp_path: Path) -> None:
     inside = ("nsenter", "--target", pid, "--net", "ip", "-br", "address")
     assert "100.104.70.10/24" in fresh.run(*inside)
     assert fresh.namespaces() == {"ct100", "ct101", "warp"} and fresh.apply() == []
-    assert fresh.status()["waiting"] == ["internal_201 waits for container 201"]
+    assert fresh.status()["waiting"] == ["internal_201 waits for container 201", MESH_WAITS]
     assert fresh.agent("stop").returncode == 0
     assert "internal_200" not in fresh.run(*inside)
     container.kill()

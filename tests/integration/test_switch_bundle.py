@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import eventlet
 import pytest
-from eventlet.green import socket
+from plain_datapath import PlainDatapath
 from switch_sandbox import Sandbox, Switch
 
-from ryu_apps import wire
 from ryu_apps.flow import FlowEntry, Output, fields, item_cookie
 from ryu_apps.oxm import Oxm
 from ryu_apps.plan import Change, plan
@@ -22,34 +19,7 @@ from ryu_apps.wire import SwitchEntry, switch_entry
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 # IPv4 addresses without the Ethernet type that they need: a switch must refuse it.
-BAD = SwitchEntry(10, 5, (Oxm(0x8000, 12, b"\xc0\0\2\1"),), b"", item_cookie("bad"))
-
-
-class PlainDatapath:
-    """The part of Ryu's datapath that a connection uses, over the bridge's own management socket."""
-
-    def __init__(self, path: Path) -> None:
-        self.xid = 0xFFFFFFF0  # so that the tests pass the end of the number space
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
-        self._socket.sendall(bytes((4, 0, 0, 8, 0, 0, 0, 1)))
-        self.connection = Connection(self)
-        self.deaf = False
-        eventlet.spawn(self._receive)
-
-    def send(self, messages: bytes) -> bool:
-        self._socket.sendall(messages)
-        return True
-
-    def _receive(self) -> None:
-        pending = b""
-        while data := self._socket.recv(65536):
-            pending += data
-            while len(pending) >= 8 and len(pending) >= (length := int.from_bytes(pending[2:4], "big")):
-                if not self.deaf:
-                    self.connection.receive(wire.xid_of(pending), pending[:length])
-                pending = pending[length:]
-        self.connection.ended()
+BAD = SwitchEntry(10, 5, Oxm(0x8000, 12, b"\xc0\0\2\1").encode(), b"", item_cookie("bad"))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +75,7 @@ def test_a_change_of_thousands_is_read_back_whole(connection: Connection) -> Non
 
 def test_delete_spares_an_entry_that_became_anothers(connection: Connection) -> None:
     (ours,) = entries(connection, 1)
-    foreign = replace(ours, cookie=7)
+    foreign = ours._replace(cookie=7)
     connection.commit(Change(add=(foreign,)))
     assert connection.commit(Change(delete=(ours,))).entries == (foreign,)
     connection.commit(Change(add=(ours,)))  # so that the fixture may remove it

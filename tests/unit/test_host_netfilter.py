@@ -1,14 +1,13 @@
-"""Restore input for iptables and ipset, and reading back what their save commands print."""
+"""Restore input for iptables, and reading back what their save commands print."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_network
 
 import pytest
 
-from host_agent.drivers import ipset, netfilter
-from host_agent.state import Chain, IpSet, Link, filter_rule
+from host_agent.drivers import netfilter
+from host_agent.state import Chain, Link, filter_rule
 
 OWN = Chain("ipv4", "mangle", "XRAY_TPROXY", (filter_rule("-p tcp -j RETURN"), filter_rule("-p udp -j RETURN")))
 JUMP = Chain("ipv4", "mangle", "PREROUTING", (filter_rule("-j XRAY_TPROXY"),))
@@ -96,27 +95,3 @@ def test_a_note_cannot_end_the_comment() -> None:
 def test_names_that_are_none_are_refused(name: str) -> None:
     with pytest.raises(ValueError):
         Link(name, "socket")
-
-
-CLIENTS = IpSet("XRAY_CLIENTS", "ipv4", frozenset({ip_network("10.100.0.0/24"), ip_network("192.0.2.1/32")}))
-
-
-def test_a_set_is_built_aside_and_swapped_in() -> None:
-    fresh = ipset.replacement({CLIENTS}, ())
-    assert fresh.splitlines() == [
-        "create XRAY_CLIENTS hash:net family inet maxelem 65536 -exist",
-        "flush XRAY_CLIENTS",
-        "add XRAY_CLIENTS 10.100.0.0/24",
-        "add XRAY_CLIENTS 192.0.2.1/32",
-    ]
-    again = ipset.replacement({CLIENTS}, {replace(CLIENTS, members=frozenset())})
-    assert "flush XRAY_CLIENTS\n" not in again
-    assert again.splitlines()[-2:] == ["swap XRAY_CLIENTS_new XRAY_CLIENTS", "destroy XRAY_CLIENTS_new"]
-
-
-def test_a_saved_set_reads_back_equal() -> None:
-    text = (
-        "create XRAY_CLIENTS hash:net family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x9\n"
-        "add XRAY_CLIENTS 10.100.0.0/24\nadd XRAY_CLIENTS 192.0.2.1\n"
-    )
-    assert ipset.parse(text) == CLIENTS

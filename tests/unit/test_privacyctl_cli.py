@@ -47,7 +47,12 @@ def test_flows_are_grouped_by_table_and_item(capsys: pytest.CaptureFixture[str])
     assert main(["flows", EXAMPLE]) == 0
     lines = capsys.readouterr().out.splitlines()
     tables = [line for line in lines if line.startswith("# table ")]
-    assert tables == ["# table 0: classify", "# table 10: privacy_chain", "# table 20: mesh"]
+    assert tables == [
+        "# table 0: classify",
+        "# table 10: privacy_chain",
+        "# table 20: mesh",
+        "# table 30: mesh_delivery",
+    ]
     item = lines.index("# WireGuard gateway → WARP tunnel")
     assert lines[item + 1].endswith("table=10,priority=100,in_port=internal_100,actions=output:warp0")
     route = lines.index("# function route vector_db")
@@ -101,11 +106,10 @@ def test_a_terminal_without_unicode() -> None:
 
 
 def test_check_needs_neither_ryu_nor_root(tmp_path: Path) -> None:
-    """Nor anything of the switch side, but for the names that the installation supplies to eventlet at every start."""
+    """Of the switch side only what is pure; what pulls in ryu or eventlet has no place in it."""
     code = (
         "import sys; from privacyctl.cli import main; code = main(['check', sys.argv[1]]);"
-        "print([name for name in sys.modules if name.split('.')[0] in ('ryu', 'ryu_apps', 'eventlet', 'pyroute2')"
-        "and name not in ('ryu_apps', 'ryu_apps.eventlet_names')]);"
+        "print([name for name in sys.modules if name.split('.')[0] in ('ryu', 'eventlet', 'pyroute2')]);"
         "sys.exit(code)"
     )
     done = subprocess.run(
@@ -113,3 +117,48 @@ def test_check_needs_neither_ryu_nor_root(tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_check_refuses_what_cannot_be_proved_safe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document is well formed, but its flow takes the clients past the WARP hop."""
+    bad = tmp_path / "bad.json"
+    past = {"priority": 200, "match_fields": {"in_port": "internal_100"}, "actions": ["output:internal_101"]}
+    bad.write_text(changed(lambda router: router["openflow"]["privacy_flows"].append(past)))
+    assert main(["check", str(bad)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    line = next(line for line in shown.err.splitlines() if "next hop from the first port" in line)
+    assert line.startswith(f"{bad}:") and "openflow.privacy_flows[2]: packet ip,in_port=internal_100" in line
+    assert 'comes in by "internal_100" and leaves by "internal_101"' in line
+
+
+PACKET = "in_port=internal_100,ip,nw_src=10.100.0.2,nw_dst=198.51.100.1"
+
+
+def test_trace_tells_the_way_of_a_packet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", EXAMPLE, PACKET]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "packet ip,in_port=internal_100,nw_dst=198.51.100.1,nw_src=10.100.0.2"
+    assert "  admission internal_100: a source it owns" in lines
+    assert f"  WireGuard gateway → WARP tunnel ({EXAMPLE}:43: privacy_router.openflow.privacy_flows[0])" in lines
+    assert lines[-1] == "leaves by warp0"
+
+
+def test_trace_of_a_dropped_packet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", EXAMPLE, "in_port=internal_100,ip,nw_src=192.0.2.1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'dropped: "anti-spoofing internal_100"'
+
+
+@pytest.mark.parametrize(
+    ("packet", "why"),
+    [
+        ("ip,nw_dst=192.0.2.1", "in_port is missing"),
+        ("in_port=warp0,nw_dst=192.0.2.0/24", "is a range"),
+        ("in_port=warp0,nw_dstt=192.0.2.1", "did you mean nw_dst?"),
+        ("in_port=warp0,arp,tcp", "no packet is both"),
+    ],
+)
+def test_trace_of_no_packet(packet: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", EXAMPLE, packet]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("the packet: ") and why in shown.err

@@ -1,0 +1,31 @@
+"""What others change on a switch: whether it matters, and how to say it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ryu_apps.flow import is_ours
+from ryu_apps.monitor import Event, Update
+from ryu_apps.plan import Change
+from ryu_apps.target import Target
+from ryu_apps.wire import Identity, SwitchEntry
+
+
+def matters(update: Update, wanted: Target) -> bool:
+    """Whether after it the switch may hold what it shall not, or lack what it shall hold."""
+    entry, right = update.entry, wanted.entries.get(update.entry.identity)
+    if right is not None:
+        return update.event == Event.DELETED or entry != right
+    return update.event != Event.DELETED and (is_ours(entry.cookie) or entry.table in wanted.swept)
+
+
+def drift_lines(
+    repair: Change, wanted: Target, found: Mapping[Identity, SwitchEntry]
+) -> Iterator[tuple[str, SwitchEntry]]:
+    """What somebody did, by the change that puts it right, and the entry that it was done to."""
+    for entry in repair.add:
+        yield f"somebody deleted {wanted.text(entry)}; put back", entry
+    for entry in repair.replace:
+        yield f"somebody altered {wanted.text(entry)} to {wanted.raw_text(found[entry.identity])}; put back", entry
+    for entry in repair.delete:
+        yield f"somebody added {wanted.raw_text(entry)}; removed", entry

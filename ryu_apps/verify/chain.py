@@ -1,0 +1,219 @@
+"""The chain works: what each hop says reaches the next, its answer comes back, and nothing goes round in circles.
+
+Between two passages through the switch a packet is in the namespace of a hop, where the hop's kernel does what
+docs/architecture.md says of it: the gateway and the WARP hop hand packets on unchanged (but for Ethernet addresses and
+TTL), by the port they came in by; the Xray client keeps them. See docs/verification.md for what that assumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+from policies.model import PrivacyRouter
+from ryu_apps.cubes import Cube
+from ryu_apps.flow import Match, fields
+from ryu_apps.simulate import FlowTables, Trace
+from ryu_apps.verify.finding import Finding, Kind, named
+from ryu_apps.verify.flight import Flight, leaving
+from ryu_apps.verify.safety import neighbours
+from ryu_apps.verify.tables import Bridge
+from topology.plan import AddressPlan, Hop
+
+_SWAPPED = (("nw_src", "nw_dst"), ("tp_src", "tp_dst"))
+_TURNED = {name: other for pair in _SWAPPED for name, other in (pair, pair[::-1])}
+_PROTOCOLS = ("tcp", "udp")
+_SOMEWHERE = "198.51.100.1"
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Packets that must find their way: ``said`` by ``hops[0]``, on to each of the others in turn.
+
+    ``answer``: the way back of an answer to such a packet; empty if none is asked for.
+    """
+
+    what: str
+    said: Match
+    hops: tuple[Hop, ...]
+    answer: tuple[Hop, ...] = ()
+
+
+def journeys(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[tuple[Journey, ...]]:
+    """Alternatives: of each tuple one must succeed."""
+    of = {kind: tuple(hop for hop in plan.hops if hop.kind == kind) for kind in ("gateway", "warp", "xray")}
+    clients = str(policy.chain.client_subnet)
+    onward = [of[kind] for kind in ("warp", "xray") if of[kind]]
+    for gateway in of["gateway"]:
+        ways = [(gateway, *way) for way in product(*onward)] if onward else []
+        yield tuple(
+            Journey("a client's packet", fields(**{protocol: ""}, nw_src=clients), way, way[::-1])
+            for protocol in _PROTOCOLS
+            for way in ways
+        )
+    for xray, warp in product(of["xray"], of["warp"]):
+        own = str(xray.address.ip)
+        yield tuple(
+            Journey("Xray's own packet to its server", fields(**{protocol: ""}, nw_src=own), (xray, warp), (warp, xray))
+            for protocol in _PROTOCOLS
+        )
+    for hop in plan.hops:
+        for other in plan.hops:
+            if other.port in neighbours(plan, hop):
+                yield from _address_resolution(hop, other)
+
+
+def _address_resolution(hop: Hop, other: Hop) -> Iterator[tuple[Journey, ...]]:
+    for operation, what in (("1", "question"), ("2", "answer")):
+        said = fields(arp="", arp_op=operation, arp_spa=str(hop.address.ip), arp_tpa=str(other.address.ip))
+        yield (Journey(f"the ARP {what}", said, (hop, other)),)
+
+
+def unreachable(bridge: Bridge, policy: PrivacyRouter, plan: AddressPlan) -> Iterator[Finding]:
+    for alternatives in journeys(policy, plan):
+        if alternatives and not any(_succeeds(bridge, policy, journey) for journey in alternatives):
+            yield _lost(bridge, alternatives[0], policy)
+
+
+def loops(bridge: Bridge, policy: PrivacyRouter, plan: AddressPlan) -> Iterator[Finding]:
+    """Clients' packets that the hop behind the gateway sends back to it: the gateway would send them there again."""
+    gateways = tuple(hop for hop in plan.hops if hop.kind == "gateway")
+    if not any(hop.kind == "xray" for hop in plan.hops):
+        return  # the WARP hop itself takes them into the tunnel
+    said = fields(ip="", nw_src=str(policy.chain.client_subnet))
+    for gateway in gateways:
+        for hub in plan.hops:
+            if hub.port not in neighbours(plan, gateway) or hub.kind != "warp":
+                continue
+            for back in gateways:
+                for flight in _way(bridge, _start(bridge, policy, gateway, said), (gateway, hub, back)):
+                    example = flight.example(bridge.budget, bridge.space)
+                    if example is not None:
+                        happens = (
+                            f"a client's packet to the Internet goes from {gateway.title} to {hub.title} and, sent on "
+                            f"there, back to {back.title} by {named(flight.path[-1])}: it goes round in a loop"
+                        )
+                        yield Finding(Kind.LOOP, bridge.node, happens, example, flight.path)
+                        break
+
+
+def _start(bridge: Bridge, policy: PrivacyRouter, hop: Hop, said: Match) -> Flight:
+    """Packets of a hop to somewhere on the Internet."""
+    space = bridge.space
+    inside = space.cube(fields(in_port=hop.port)).meet(space.cube(said))
+    assert inside is not None
+    inner = (policy.chain.subnet, policy.chain.client_subnet, policy.netmaker.subnet)
+    outside = [space.cube(fields(ip="", nw_dst=str(subnet))) for subnet in inner]
+    return Flight(hop.port, 0, inside, (*outside, *space.impossible()))
+
+
+def _way(bridge: Bridge, flight: Flight, hops: tuple[Hop, ...]) -> Iterator[Flight]:
+    """The packets of a flight from ``hops[0]`` that get to the last hop."""
+    for arrived in leaving(bridge, flight, hops[1].port):
+        if len(hops) == 2:
+            yield arrived
+        else:
+            yield from _way(bridge, _sent_on(bridge, arrived, hops[1].port), hops[1:])
+
+
+def _sent_on(bridge: Bridge, flight: Flight, port: str) -> Flight:
+    """The same packets, coming in again by ``port``."""
+    space = bridge.space
+    in_port, ethernet = space.port(port), space.bits("dl_src", "dl_dst")
+    written = flight.written.without(space.in_port.bits | ethernet)
+    written = Cube(written.mask | in_port.mask, written.value | in_port.value)
+    return flight._replace(port=port, table=0, written=written, unknown=flight.unknown | ethernet)
+
+
+def _succeeds(bridge: Bridge, policy: PrivacyRouter, journey: Journey) -> bool:
+    for arrived in _way(bridge, _start(bridge, policy, journey.hops[0], journey.said), journey.hops):
+        if arrived.example(bridge.budget, bridge.space) is None:
+            continue
+        if not journey.answer:
+            return True
+        asked = _answer(bridge, arrived, journey)
+        for back in _way(bridge, asked, journey.answer):
+            if back.example(bridge.budget, bridge.space) is not None:
+                return True
+    return False
+
+
+def _answer(bridge: Bridge, arrived: Flight, journey: Journey) -> Flight:
+    """The answers to the packets of a flight, said by the first hop of the way back.
+
+    Of packets that were rewritten on their way, or changed beyond knowledge, one is taken for all: exact for that one.
+    """
+    space = bridge.space
+    port = journey.answer[0].port
+    inside, outside = arrived.inside, arrived.outside
+    relevant = arrived.written.mask & ~space.in_port.bits
+    if relevant:
+        point = arrived.example(bridge.budget, space)
+        assert point is not None
+        seen = space.cube(point)  # what the packet does not name is 0: closed as well
+        seen = Cube((1 << space.width) - 1, seen.value)
+        seen = Cube(seen.mask, seen.value & ~relevant | arrived.written.value & relevant)
+        inside, outside = seen, ()
+    kept = space.in_port.bits
+    turned = tuple(_turned(bridge, cube.without(kept), journey.said) for cube in outside if cube.meets(inside))
+    answers = _turned(bridge, inside.without(kept), journey.said)
+    start = answers.meet(space.port(port))
+    assert start is not None
+    return Flight(port, 0, start, turned)
+
+
+def _turned(bridge: Bridge, cube: Cube, said: Match) -> Cube:
+    """The cube with source and destination exchanged."""
+    space = bridge.space
+    protocol = tuple(part for part in said if not part[1])
+    mask, value = cube
+    for one, other in _SWAPPED:
+        first, second = (space.slot_of(name, protocol) for name in (one, other))
+        mask = _exchange(mask, first.offset, second.offset, first.width)
+        value = _exchange(value, first.offset, second.offset, first.width)
+    return Cube(mask, value)
+
+
+def _exchange(bits: int, one: int, other: int, width: int) -> int:
+    field = (1 << width) - 1
+    differing = (bits >> one ^ bits >> other) & field
+    return bits ^ (differing << one | differing << other)
+
+
+def _lost(bridge: Bridge, journey: Journey, policy: PrivacyRouter) -> Finding:
+    """Where an ordinary packet of the journey is lost. There is such a place: if it got through, all would be well."""
+    tables = FlowTables(row.entry for table in bridge.tables.values() for row in table.rows)
+    what, packet = journey.what, _ordinary(policy, journey.said)
+    for part, hops in (("", journey.hops), ("an answer to ", journey.answer)):
+        for hop, target in pairwise(hops):
+            packet = {**packet, "in_port": hop.port}
+            trace = tables.trace(_fields_of(packet))
+            arrived = [sent for sent in trace.sent if sent.port == target.port]
+            if not arrived:
+                return _lost_there(bridge, trace, f"{part}{what}", hop, target)
+            packet = dict(arrived[0].packet)
+        packet = {_TURNED.get(name, name): text for name, text in packet.items()}
+    happens = f"{what} or its answer does not get through"
+    return Finding(Kind.UNREACHABLE, bridge.node, happens, journey.said)
+
+
+def _lost_there(bridge: Bridge, trace: Trace, what: str, hop: Hop, target: Hop) -> Finding:
+    entry = trace.last
+    by = named(entry) if entry else "no entry takes it, and it"
+    fate = f"sends it to {', '.join(trace.ports)}" if trace.ports else "drops it" if entry else "is dropped"
+    happens = f"{what} does not get from {hop.title} ({hop.port}) to {target.title} ({target.port}): {by} {fate}"
+    return Finding(Kind.UNREACHABLE, bridge.node, happens, trace.packet, (entry,) if entry else ())
+
+
+def _ordinary(policy: PrivacyRouter, said: Match) -> dict[str, str]:
+    """One packet of those that are said: where that is a subnet, the first client's."""
+    client = policy.chain.client_subnet.network_address + 2
+    one = {"nw_src": str(client), "nw_dst": _SOMEWHERE, "tp_src": "40000", "tp_dst": "443"}
+    return one | {name: text for name, text in said if "/" not in text}
+
+
+def _fields_of(packet: dict[str, str]) -> dict[str, str]:
+    """The packet without what its protocol does not have."""
+    ip = ("nw_src", "nw_dst", "tp_src", "tp_dst")
+    return {name: text for name, text in packet.items() if not ("arp" in packet and name in ip)}

@@ -1,0 +1,169 @@
+"""``apply --confirm``: the former state comes back as one, whoever dies meanwhile, unless it is confirmed in time."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from host_sandbox import AGENT, EXAMPLE, Node, needs_root, wait_for
+from test_run import running
+
+pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+
+PLACES = ("ct100", "ct101", "warp")
+SETTINGS = ("net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.all.send_redirects")
+LOOKS = {
+    "rules": "ip rule",
+    "routes": "ip route show table all",
+    "links": "ip -br link",
+    "addresses": "ip -br address",
+    "chains": "iptables-save",
+    "chains of IPv6": "ip6tables-save",
+    "sets": "ipset save",
+    "settings": f"sysctl {' '.join(SETTINGS)}",
+    "peers": "wg show all dump",
+}
+PASSING = (
+    r"^#.*|\[\d+:\d+\]|\binitval \S+|@\S+|fe80::\S+|\t\d+\t\d+\t\d+\t(?=\d+$)|<\S*>|\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b"
+)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    it = Node(tmp_path)
+    yield it
+    it.close()
+
+
+def state(node: Node) -> dict[str, list[str]]:
+    """Rules, sets, routes, settings, links and programs of every namespace, without what changes by itself."""
+    found = {}
+    for place in sorted(node.namespaces() & set(PLACES)):
+        for what, command in LOOKS.items():
+            text = node.inside(place, *command.split())
+            found[f"{place} {what}"] = sorted(re.sub(PASSING, "", line) for line in text.splitlines())
+    found["programs"] = sorted(re.findall(r"client-\S+json", node.run("ps", "-eo", "args")))
+    found["switch"] = node.run("ovs-vsctl", "list-ports", "ovsbr0").split() if found["programs"] else []
+    return found
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Path:
+    """A policy that changes chains, sets, routes, addresses, a namespace and a program at once."""
+    document = json.loads(EXAMPLE.read_text())
+    router = document["privacy_router"]
+    router["xray"]["tproxy_port"] = 23456
+    router["xray"]["vps_address"] = router["vps"]["xray_server"] = "203.0.113.11"
+    router["chain"] = {"client_subnet": "10.101.0.0/24"}
+    router["wireguard"]["listen_port"] = 51999
+    path = tmp_path / "candidate.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def with_policy(node: Node, policy: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    original, node.policy = node.policy, policy
+    try:
+        return node.agent(*words)
+    finally:
+        node.policy = original
+
+
+def test_the_former_state_comes_back(node: Node, candidate: Path) -> None:
+    node.apply()
+    node.inside("warp", "sysctl", "-qw", "net.ipv4.conf.all.send_redirects=1")  # a difference comes back as well
+    before = state(node)
+    done = with_policy(node, candidate, "apply", "--confirm", "3")
+    assert done.returncode == 0 and "unless you run: privacy-agent confirm" in done.stdout
+    assert state(node) != before and "--on-port 23456" in "".join(state(node)["ct101 chains"])
+    for name in ("pending-confirm", "log/confirm.log"):
+        assert (node.state / name).stat().st_mode & 0o77 == 0, "it holds keys"
+    refused = node.agent("apply")
+    assert refused.returncode == 1 and "waits for its confirmation" in refused.stderr
+    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
+    assert state(node) == before
+    late = node.agent("confirm")
+    assert late.returncode == 1 and "nothing waits" in late.stderr
+
+
+def test_a_first_apply_is_undone_whole(node: Node) -> None:
+    before = node.snapshot()
+    assert node.agent("apply", "--confirm", "3").returncode == 0
+    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
+    wait_for(lambda: "host_agent.confirm" not in node.run("ps", "-eo", "args"), "the watchdog to end")
+    assert node.snapshot() == before
+
+
+def test_what_is_confirmed_stays(node: Node, candidate: Path) -> None:
+    node.apply()
+    assert with_policy(node, candidate, "apply", "--confirm", "4").returncode == 0
+    during = state(node)
+    assert node.agent("confirm").returncode == 0
+    time.sleep(4.5)
+    assert state(node) == during
+    assert (node.state / "last-good" / "policy.json").read_text() == candidate.read_text()
+
+
+def test_an_apply_that_is_killed_is_undone(node: Node, candidate: Path) -> None:
+    node.apply()
+    before = state(node)
+    where = ("--policy", candidate, "--state-dir", node.state, "--config-dir", node.config)
+    script = 'echo $$ >"$0"; exec "$@"'
+    pid = node.state / "pid"
+    apply = node.start("sh", "-c", script, pid, AGENT, "apply", "--confirm", "3", *where)
+    wait_for(lambda: state(node)["ct101 chains"] != before["ct101 chains"], "the apply to be half done")
+    node.attempt("kill", "-KILL", pid.read_text().strip())
+    apply.wait()
+    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 15)
+    pid.unlink()
+    assert state(node) == before
+
+
+def test_while_run_is_at_work(node: Node, candidate: Path, tmp_path: Path) -> None:
+    """It repairs nothing while a change waits, and follows what was confirmed."""
+    followed = tmp_path / "policy.json"
+    followed.write_text(EXAMPLE.read_text())
+    node.policy = followed
+    with running(node, tmp_path) as run:
+        before = state(node)
+        assert with_policy(node, candidate, "apply", "--confirm", "3").returncode == 0
+        assert not run.said("repair")
+        before_waiting = run.ticks()
+        wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
+        assert run.ticks() - before_waiting < 100, "waiting costs next to nothing"
+        assert state(node) == before and not run.said("repair")
+        assert with_policy(node, candidate, "apply", "--confirm", "20").returncode == 0
+        confirmed = node.agent("confirm")
+        assert f"is now {followed}" in confirmed.stdout
+        run.wait("in force", 2)
+        assert followed.read_text() == candidate.read_text()
+        assert not run.said("repair"), "not for a moment did it go by the former policy"
+        assert node.agent("plan").returncode == 0
+        assert (tmp_path / "policy.json.before-confirm").read_text() == EXAMPLE.read_text()
+
+
+def test_a_policy_that_was_never_confirmed_is_not_what_run_starts_with(node: Node, candidate: Path) -> None:
+    node.apply()
+    before = state(node)
+    document = node.state.parent / "policy.json"
+    document.write_text(candidate.read_text())
+    assert with_policy(node, document, "apply", "--confirm", "3").returncode == 0
+    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
+    node.policy = document
+    with running(node, document.parent) as run:
+        assert "never confirmed" in run.said("unconfirmed")[0]["message"]
+        assert state(node) == before
+
+
+def test_bad_use(node: Node) -> None:
+    for seconds in ("0", "100000"):
+        done = node.agent("apply", "--confirm", seconds)
+        assert done.returncode == 2 and "expected 3 to 3600 seconds" in done.stderr
+    node.run("ovs-vsctl", "add-br", "ovsbr0", "--", "set", "bridge", "ovsbr0", "datapath_type=netdev")
+    assert node.agent("apply", "--confirm", "10").returncode == 1
+    assert not (node.state / "pending-confirm").exists(), "nothing was touched, nothing waits"

@@ -1,0 +1,53 @@
+"""The leak suite: real packets of clients in every state of the packet policy, and while policies change."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from host_sandbox import needs_root
+from lan_lab import MANAGED
+from lan_router import address
+from lan_sandbox import reports
+from lan_states import STATES
+
+pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+SOAK = bool(os.environ.get("SOAK"))
+CONTROL = "positive control: no policy, everything is seen on the uplink"
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    found = reports("lan_states.py", tmp_path_factory.mktemp("states"), timeout=300)
+    return {each["state"]: each for each in found}
+
+
+@pytest.fixture(scope="module")
+def changes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    count = "1000" if SOAK else "30"
+    return reports("lan_flips.py", tmp_path_factory.mktemp("changes"), count, timeout=1800 if SOAK else 300)
+
+
+def test_the_capture_would_see_a_leak(states: dict[str, dict[str, Any]]) -> None:
+    control = states[CONTROL]
+    assert control["wrong"] == {}
+    everybody = {address(client, version) for client in MANAGED for version in (4, 6)}
+    assert everybody <= set(control["visible"])
+
+
+@pytest.mark.parametrize("name", [state.name for state in STATES])
+def test_every_packet_goes_where_the_policy_says(states: dict[str, dict[str, Any]], name: str) -> None:
+    """Per state: each client, both families, TCP, UDP, the QUIC port, DNS by UDP and TCP, to the router, and ICMP."""
+    assert states[name]["wrong"] == {} and states[name]["leaks"] == {}
+
+
+def test_no_packet_leaks_while_things_change(changes: list[dict[str, Any]]) -> None:
+    """Flips of policies, SIGKILL before every step of an apply, and links that flap, under traffic of all kinds."""
+    for each in changes:
+        assert each["leaks"] == {}, each["test"]
+        assert each.get("dropped", 0) == 0, "the capture must see every packet"
+        assert each.get("control", 1) > 0, f"{each['test']}: the free client's packets were not seen"
+    kinds = {each["test"].split(" from")[0] for each in changes}
+    assert kinds == {"flips", "killed at every step", "links that flap"}
+    assert all(each["kills"] > 3 for each in changes if each["test"].startswith("killed"))

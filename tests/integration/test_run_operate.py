@@ -1,0 +1,240 @@
+"""What an operator does beside ``run``: read the plan as commands, boot, ask the doctor, take over a WARP profile."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from host_examples import WGCF
+from host_sandbox import AGENT, EXAMPLE, ROOT, Node, needs_root, wait_for
+from test_confirm import state
+from test_run import running
+
+pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+
+UNITS = ROOT / "packaging" / "systemd"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    it = Node(tmp_path)
+    yield it
+    it.close()
+
+
+def unit(name: str) -> dict[str, str]:
+    lines = (UNITS / f"{name}.service").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if re.match(r"[A-Z]\w+=", line))
+
+
+# --- the plan as commands
+
+
+def test_the_commands_of_a_plan_do_what_the_agent_does(node: Node, tmp_path: Path) -> None:
+    """All but the programs: a shell makes the same state, which the agent then finds in place."""
+    script = tmp_path / "plan.sh"
+    planned = node.agent("plan", "--commands")
+    assert planned.returncode == 1
+    lines = planned.stdout.replace("wireguard-go wgcf", "wireguard-go wgcf 2>/dev/null")
+    script.write_text(
+        "\n".join(line for line in lines.splitlines() if "/dev/stdin" not in line and "v2ray" not in line)
+    )
+    done = node.attempt("sh", script)
+    assert "Error" not in done.stderr.replace("Error: Unknown device type", ""), done.stderr
+    made = {what: lines for what, lines in state(node).items() if "peers" not in what and what != "programs"}
+    node.run("sh", "-c", "kill $(pidof wireguard-go)")
+    wait_for(lambda: not node.attempt("pidof", "wireguard-go").stdout, "the devices of the script to go")
+    node.apply()
+    mine = state(node)
+    for what, lines in made.items():
+        gone = [it for it in lines if "wg100" in it or "wgcf" in it]  # they went with the script's devices
+        assert sorted(lines) == sorted(mine[what]) or gone, what
+    assert node.apply() == []
+
+
+def test_what_may_cut_the_operator_off_needs_his_word(node: Node, tmp_path: Path) -> None:
+    """An operator whose way in is the very interface that the policy takes for the LAN."""
+    policy = tmp_path / "director.json"
+    director = {
+        "xray": {"clients": ["192.0.2.0/24"]},
+        "advanced": {"lan": {"interfaces": ["uplink0"], "subnets": ["192.0.2.0/24"]}},
+    }
+    policy.write_text(json.dumps(director))
+    where = ("--policy", policy, "--state-dir", node.state, "--config-dir", node.config)
+    connected = ("env", "SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22", AGENT)
+    planned = node.attempt(*connected, "plan", *where)
+    assert "# warning: may cut your connection from 192.0.2.1 by uplink0" in planned.stdout, planned.stderr
+    refused = node.attempt(*connected, "apply", *where)
+    assert refused.returncode == 2 and "--confirm SECONDS" in refused.stderr
+    assert "XRAY_TPROXY" not in node.run("iptables-save")
+    assert node.attempt(AGENT, "apply", *where).returncode == 0, "nobody is connected"
+    assert node.attempt(AGENT, "stop", *where).returncode == 0
+    assert node.attempt(*connected, "apply", "--force", *where).returncode == 0
+
+
+# --- boot
+
+
+def test_boot_puts_the_protection_in_force_without_switch_links_and_names(node: Node, tmp_path: Path) -> None:
+    assert "no last good policy" in node.agent("boot").stdout
+    node.apply()
+    everything = state(node)
+    assert node.agent("stop").returncode == 0
+    node.run("sh", "-c", "kill $(cat /run/openvswitch/*.pid)")
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost\n")
+    (node.state / "pending-confirm").write_bytes(b"of an earlier boot")
+    done = node.agent("boot")
+    assert done.returncode == 0, done.stderr
+    assert not (node.state / "pending-confirm").exists()
+    booted = state(node)
+    for what in ("ct100 chains of IPv6", "ct101 chains", "ct101 sets", "warp chains", "warp rules"):
+        assert [line.replace(" [detached]", "") for line in booted[what]] == everything[what]
+    for place in ("ct100", "ct101", "warp"):
+        assert "unreachable default" in "".join(booted[f"{place} routes"])
+    assert node.agent("boot").stdout.endswith("in force: 0 steps\n")
+
+
+# --- units
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+@pytest.mark.parametrize(
+    ("name", "worst"), [("privacy-agent", 60), ("privacy-agent-boot", 60), ("privacy-controller", 15)]
+)
+def test_units_are_valid_and_tight(tmp_path: Path, name: str, worst: int) -> None:
+    text = (UNITS / f"{name}.service").read_text().replace("/opt/privacy-router/.venv/bin/", f"{AGENT.parent}/")
+    file = tmp_path / f"{name}.service"
+    file.write_text(text)
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(file)], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in verified.stderr.splitlines() if name in line]
+    assert verified.returncode == 0 and not complaints
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={worst}", "--no-pager", str(file)]
+    security = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert security.returncode == 0, security.stdout[-2000:]
+
+
+def test_the_units_capabilities_are_enough(node: Node) -> None:
+    """Everything from nothing, repairs and stop, with no more rights than the unit gives."""
+    names = unit("privacy-agent")["CapabilityBoundingSet"].lower().replace("cap_", "+").split()
+    rights = ("setpriv", "--no-new-privs", f"--bounding-set=-all,{','.join(names)}", "--inh-caps=-all")
+    where = ("--policy", node.policy, "--state-dir", node.state, "--config-dir", node.config)
+    made = node.attempt(*rights, AGENT, "apply", *where)
+    assert made.returncode == 0, made.stderr
+    node.run("ip", "netns", "del", "ct101")
+    assert node.attempt(*rights, AGENT, "apply", *where).returncode == 0
+    assert node.attempt(*rights, AGENT, "status", *where).returncode == 0
+    assert node.attempt(*rights, AGENT, "stop", *where).returncode == 0
+    too_few = ("setpriv", "--bounding-set=-all,+net_raw", "--inh-caps=-all")
+    assert node.attempt(*too_few, AGENT, "apply", *where).returncode != 0, "the check must be able to fail"
+
+
+# --- doctor
+
+
+def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: Node) -> None:
+    node.apply()
+    well = node.agent("doctor")
+    assert well.returncode == 0 and "nothing hinders" in well.stdout, well.stdout
+    node.run(
+        "ip", "netns", "exec", "ct101", "ip", "rule", "add", "pref", "200", "fwmark", "0x100/0x3f00", "lookup", "7"
+    )
+    node.run("ovs-vsctl", "add-br", "theirs", "--", "set", "bridge", "theirs", "datapath_type=netdev")
+    node.run("ovs-vsctl", "set-controller", "theirs", "tcp:127.0.0.1:1")
+    node.inside("warp", "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    ill = node.agent("doctor", "--json")
+    assert ill.returncode == 1
+    said = " ".join(f"{it['what']} {it['cure']}" for it in json.loads(ill.stdout)["findings"])
+    for words in ("preference of ours", "mwan3", "bridge theirs has no fail_mode", "rp_filter is 1"):
+        assert words in said
+    node.policy = node.state / "none.json"
+    assert "none.json" in node.agent("doctor").stdout
+
+
+# --- WARP
+
+
+def test_import_takes_what_describes_a_tunnel(node: Node, tmp_path: Path) -> None:
+    source = tmp_path / "from-wgcf.conf"
+    source.write_text(WGCF)
+    done = node.attempt(AGENT, "warp", "import", source, "--config-dir", node.config)
+    assert done.returncode == 0, done.stderr
+    taken = node.config / "wgcf-profile.conf"
+    text = taken.read_text()
+    assert taken.stat().st_mode & 0o777 == 0o600
+    assert "Endpoint = engage.example.net:2408" in text and "PostUp" not in text and "DNS" not in text
+    node.apply()
+    for bad, words in (("<html>", "expected [Interface]"), (WGCF.split("[Peer]")[0], "one [Peer], found 0")):
+        source.write_text(bad)
+        refused = node.attempt(AGENT, "warp", "import", source, "--config-dir", node.config)
+        assert refused.returncode == 2 and words in refused.stderr
+    assert taken.read_text() == text
+
+
+def test_register_runs_wgcf_only_on_the_operators_word(node: Node, tmp_path: Path) -> None:
+    fake = tmp_path / "bin" / "wgcf"
+    fake.parent.mkdir()
+    fake.write_text(f"#!/bin/sh\n[ $1 = register ] && exit 0\ncat >wgcf-profile.conf <<'END'\n{WGCF}\nEND\n")
+    fake.chmod(0o755)
+    config = tmp_path / "empty"
+    config.mkdir()
+    register = ("warp", "register", "--config-dir", config)
+    refused = node.attempt(AGENT, *register)
+    assert refused.returncode == 2 and "--accept-tos" in refused.stderr and not list(config.iterdir())
+    assert node.attempt(AGENT, *register, "--accept-tos").returncode == 3
+    made = node.attempt("env", f"PATH={fake.parent}:/usr/bin:/bin", AGENT, *register, "--accept-tos")
+    assert made.returncode == 0, made.stderr
+    assert (config / "wgcf-profile.conf").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.soak
+def test_a_dead_endpoint_is_left_for_another_port(node: Node, tmp_path: Path) -> None:
+    """Nobody listens on the profile's port; WARP's other port is one of the policy's ``warp.ports``."""
+    document = json.loads(EXAMPLE.read_text())
+    document["privacy_router"]["warp"]["ports"] = [500, 1701]
+    node.policy = tmp_path / "policy.json"
+    node.policy.write_text(json.dumps(document))
+    for words in (
+        "ip netns add warpend",
+        "ip link set isp0 netns warpend",
+        "ip -n warpend link set isp0 up",
+        "ip -n warpend address add 192.0.2.1/24 dev isp0",
+        "ip -n warpend address add 198.51.100.1/32 dev isp0",
+    ):
+        node.run(*words.split())
+    keys = [subprocess.run(["wg", "genkey"], capture_output=True, text=True, check=True).stdout.strip() for _ in "ab"]
+    public = [
+        subprocess.run(["wg", "pubkey"], input=key, capture_output=True, text=True, check=True).stdout.strip()
+        for key in keys
+    ]
+    profile = WGCF.replace("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", keys[0])
+    (node.config / "wgcf-profile.conf").write_text(
+        profile.replace("AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=", public[1])
+    )
+    server = tmp_path / "server.conf"
+    server.write_text(
+        f"[Interface]\nPrivateKey = {keys[1]}\nListenPort = 500\n"
+        f"[Peer]\nPublicKey = {public[0]}\nAllowedIPs = 0.0.0.0/0\n"
+    )
+    endpoint = node.start("ip", "netns", "exec", "warpend", "wireguard-go", "--foreground", "wgend")
+    wait_for(lambda: node.attempt("wg", "show", "wgend").returncode == 0, "the endpoint")
+    node.inside("warpend", "wg", "setconf", "wgend", str(server))
+    node.run("ip", "-n", "warpend", "link", "set", "wgend", "up")
+    try:
+        with running(node, tmp_path) as run:
+            dead, *_ = run.wait("tunnel", 1, 20)
+            assert dead["state"] == "dead" and "no handshake yet" in dead["message"]
+            wait_for(lambda: any(it.get("state") == "up" for it in run.said("tunnel")), "the tunnel to live", 25)
+            said = [it["message"] for it in run.said("tunnel")]
+            assert "endpoint 198.51.100.1:2408 is dead, trying 198.51.100.1:500" in said[1]
+            assert not run.said("repair"), "another of the wanted endpoints is no difference"
+            (row,) = json.loads((node.state / "health.json").read_text())
+            assert (row["device"], row["state"], row["endpoint"]) == ("wgcf", "up", "198.51.100.1:500")
+    finally:
+        endpoint.kill()

@@ -1,0 +1,133 @@
+"""Each thing that hinders is found, with its cure, and nothing is where nothing is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from host_examples import wanted
+
+from host_agent.doctor import ForeignMark, ForeignRoute, ForeignRule, Machine, Trial, findings, whose
+from host_agent.doctor_facts import _networkd
+from host_agent.state import NODE, Chain, HostState, NamespaceState, Route, Rule, filter_rule
+
+DIRECTOR = HostState(
+    namespaces={
+        NODE: NamespaceState(
+            rules=frozenset(
+                {Rule(200, 100, None, None, 0x100, 0x100), Rule(16384, 1001, None, None, 0x10000, 0xFF0000)}
+            ),
+            routes=frozenset({Route(ip_network("0.0.0.0/0"), "local", "lo", table=100)}),
+            chains=frozenset({Chain("ipv4", "mangle", "XRAY_TPROXY", (filter_rule("-p tcp -j TPROXY --on-port 1"),))}),
+        )
+    }
+)
+STRICT = {(NODE, "net/ipv4/conf/all/rp_filter"): "1"}
+CASES: dict[str, tuple[Machine, str, str]] = {
+    "preference": (Machine(rules=(ForeignRule(NODE, 4, 16384, 7, 0, 0),)), "preference of ours", "another preference"),
+    "Tailscale": (
+        Machine(rules=(ForeignRule(NODE, 4, 5210, 254, 0x80000, 0xFF0000),)),
+        "Tailscale uses bits",
+        "tailscale",
+    ),
+    "mwan3": (Machine(marks=(ForeignMark(NODE, 0x100, 0x3F00, "x -j MARK"),)), "mwan3 uses bits 0x100", "mmx_mask"),
+    "Calico": (Machine(marks=(ForeignMark(NODE, 0x10000, 0xFFFF0000, "x -j MARK"),)), "Calico", "IptablesMarkMask"),
+    "unmasked mark": (
+        Machine(marks=(ForeignMark(NODE, 0x7, 0xFFFFFFFF, "x -j MARK"),)),
+        "another program",
+        "other bits",
+    ),
+    "table": (Machine(routes=(ForeignRoute(NODE, 100, "default dev eth1"),)), "our routing table 100", "another table"),
+    "valid mark": (
+        Machine(settings={(NODE, "net/ipv4/conf/all/src_valid_mark"): "1"}),
+        "src_valid_mark is 1",
+        "src_valid_mark=0",
+    ),
+    "reverse path filter": (Machine(settings=STRICT), "rp_filter is 1", "rp_filter=2"),
+    "bridged packets": (
+        Machine(settings={(NODE, "net/bridge/bridge-nf-call-iptables"): "1"}),
+        "Docker sets it",
+        "iptables=0",
+    ),
+    "networkd": (Machine(networkd_keeps_rules=False), "systemd-networkd removes", "ManageForeignRoutingPolicyRules=no"),
+    "mixed iptables": (
+        Machine(iptables="nf_tables", legacy_tables=("mangle",)),
+        "legacy iptables",
+        "iptables-legacy -F",
+    ),
+    "mixed nftables": (Machine(iptables="legacy", nftables=True), "nftables has rules as well", "update-alternatives"),
+    "bridge": (
+        Machine(bridges_without_fail_mode=("br-int",)),
+        "br-int has no fail_mode",
+        "set-fail-mode br-int secure",
+    ),
+    "kernel": (Machine(trials=(Trial("TPROXY", False, "modprobe xt_TPROXY"),)), "TPROXY does not work", "modprobe"),
+    "warp-cli": (Machine(programs=frozenset({"warp-svc", "bash"})), "warp-cli", "warp-cli disconnect"),
+    "policy": (
+        Machine(unfinished=("xray: not installed; apt install v2ray",)),
+        "xray: not installed",
+        "apt install v2ray",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_it_is_found_with_its_cure(what: str) -> None:
+    machine, words, cure = CASES[what]
+    (finding,) = findings(machine, replace(DIRECTOR))
+    assert words in finding.what and cure in finding.cure
+
+
+def test_nothing_is_found_where_nothing_is() -> None:
+    calm = Machine(
+        rules=(ForeignRule(NODE, 4, 5000, 7, 0x1, 0xFF), ForeignRule("ct101", 4, 200, 7, 0, 0, "eth0")),
+        marks=(ForeignMark(NODE, 0x4, 0x4, "x"),),
+        routes=(ForeignRoute(NODE, 254, "default"), ForeignRoute("ct101", 100, "default")),
+        settings={(NODE, "net/ipv4/conf/all/src_valid_mark"): "0", (NODE, "net/ipv4/conf/all/rp_filter"): "2"},
+        networkd_keeps_rules=True,
+        iptables="nf_tables",
+        nftables=True,
+        trials=(Trial("TPROXY", True, ""),),
+        programs=frozenset({"tailscaled"}),
+    )
+    assert findings(calm, DIRECTOR) == ()
+
+
+def test_a_rule_with_an_interface_is_safe_from_src_valid_mark() -> None:
+    """As the chain's is: what the kernel checks backwards has no incoming interface."""
+    machine = Machine(settings={("ct101", "net/ipv4/conf/all/src_valid_mark"): "1"})
+    assert findings(machine, wanted()) == ()
+
+
+def test_known_tools_are_known_by_their_marks() -> None:
+    for mark, mask, name in ((0x40000, 0xFF0000, "Tailscale"), (0x100CF, 0xFFFFFFFF, "warp-cli (Cloudflare WARP)")):
+        tool = whose(mark, mask)
+        assert tool is not None and tool.name == name
+    assert whose(0x7, 0x7) is None and whose(0x7, 0xFFFFFFFF) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "keeps"),
+    [
+        ({}, None),
+        ({"run/systemd/netif/state": ""}, False),
+        ({"run/systemd/netif/state": "", "etc/systemd/networkd.conf": "#ManageForeignRoutingPolicyRules=no\n"}, False),
+        ({"run/systemd/netif/state": "", "etc/systemd/networkd.conf": "ManageForeignRoutingPolicyRules = no\n"}, True),
+        (
+            {
+                "run/systemd/netif/state": "",
+                "etc/systemd/networkd.conf": "ManageForeignRoutingPolicyRules=no\n",
+                "etc/systemd/networkd.conf.d/9.conf": "[Network]\nManageForeignRoutingPolicyRules=yes\n",
+            },
+            False,
+        ),
+    ],
+)
+def test_networkd_is_read_as_it_reads_itself(tmp_path: Path, files: dict[str, str], keeps: bool | None) -> None:
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert _networkd(tmp_path) is keeps

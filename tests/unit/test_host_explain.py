@@ -1,0 +1,152 @@
+"""The way of a packet as the policy means it, for the documents' own examples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network, ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from host_examples import FACTS, POLICY, wanted
+
+from host_agent.countries.values import Country
+from host_agent.desired import desired
+from host_agent.errors import Refused
+from host_agent.explain import Explanation, explain
+from host_agent.explain_entry import packet, way
+from host_agent.explain_rules import Packet, Place, Unknown, meet
+from host_agent.facts import NodeFacts, NodeLink
+from host_agent.prefixes import Prefixes
+from host_agent.state import IpSet, filter_rule
+from policies.host_model import Policy
+from policies.load import load_policy
+
+DOCUMENTS = Path(__file__).resolve().parents[2] / "policies" / "documents"
+RUSSIA = Country(Prefixes.of("ipv4", [IPv4Network("77.88.0.0/16")]), "test", None, None)
+NODE_FACTS = NodeFacts(
+    links={"br0": NodeLink(True, True), "wgc1": NodeLink(True, False), "ovpnc3": NodeLink(True, False)},
+    countries={("ru", "ipv4"): RUSSIA},
+)
+CHAIN = Policy(POLICY)
+
+
+def chain_way(destination: str, service: str = "tcp/443", client: str = "10.100.0.2") -> Explanation:
+    return way(CHAIN, wanted(), FACTS, packet(client, ip_address(destination), service))
+
+
+def lan_way(example: int, client: str, destination: str, service: str = "tcp/443") -> Explanation:
+    policy = load_policy(DOCUMENTS / f"vpn-director-{example}.json")
+    facts = replace(FACTS, node=NODE_FACTS)
+    return way(policy, desired(policy, facts), facts, packet(client, ip_address(destination), service))
+
+
+def words(found: Explanation) -> str:
+    return "\n".join(f"{line.place}: {line.words}" for line in found.lines)
+
+
+def test_a_client_of_the_chain_goes_by_xray_and_leaves_by_warp() -> None:
+    found = chain_way("198.51.100.9")
+    assert (found.end, found.device, found.port) == ("leaves", "wgcf", 12345)
+    places = [line.place for line in found.lines]
+    assert list(dict.fromkeys(places)) == ["ct100", "warp", "ct101", ""], "and once more from Xray on"
+    assert "ct101: iptables mangle XRAY_TPROXY rule 15 (p tcp): TPROXY" in words(found)
+    assert "ip rule pref 200 iif internal_101 fwmark 0x100/0x100 lookup 100: route local default" in words(found)
+    assert "leaves encrypted by WireGuard device wgcf, to 198.51.100.1:2408" in words(found)
+
+
+@pytest.mark.parametrize(
+    ("destination", "service", "reason"),
+    [
+        ("198.51.100.9", "icmp", "this namespace forwards nothing"),
+        ("10.1.2.3", "udp/53", "rule 4 (d 10.0.0.0/8): RETURN"),
+        ("203.0.113.10", "tcp/443", "rule 2 (match-set XRAY_SERVERS dst): RETURN"),
+    ],
+)
+def test_what_xray_does_not_take_ends_there(destination: str, service: str, reason: str) -> None:
+    found = chain_way(destination, service)
+    assert found.end == "dropped" and reason in words(found)
+
+
+def test_ipv6_ends_in_the_gateway() -> None:
+    found = chain_way("2001:db8::1", client="fd00:100::2")
+    assert (found.end, found.namespace) == ("dropped", "ct100")
+
+
+def test_without_the_tunnels_route_it_is_refused() -> None:
+    state = wanted()
+    warp = state.namespaces["warp"]
+    less = replace(warp, routes=frozenset(route for route in warp.routes if route.link != "wgcf"))
+    found = explain(
+        replace(state, namespaces={**state.namespaces, "warp": less}),
+        "ct101",
+        Packet(ip_address("10.99.0.101"), ip_address("203.0.113.10"), "tcp", 443),
+    )
+    assert found.end == "refused" and "unreachable default table 1002" in words(found)
+
+
+def test_the_documents_first_example() -> None:
+    """A client in Xray only: 8.8.8.8 goes to Xray, an address of an excluded country goes directly."""
+    assert lan_way(1, "192.168.50.10", "8.8.8.8").port == 12345
+    direct = lan_way(1, "192.168.50.10", "77.88.8.8")
+    assert (direct.end, direct.device, direct.port) == ("leaves", None, None)
+    assert "match-set ru dst): RETURN" in words(direct) and "as the machine's own routes say" in words(direct)
+
+
+def test_the_documents_second_example() -> None:
+    tunnel = lan_way(2, "192.168.1.5", "8.8.8.8")
+    assert (tunnel.end, tunnel.device, tunnel.mark) == ("leaves", "ovpnc3", 0x10000)
+    assert "ip rule pref 16384 fwmark 0x10000/0xff0000" in words(tunnel)
+    assert lan_way(2, "192.168.1.5", "77.88.8.8").device is None
+    assert lan_way(2, "192.168.1.6", "8.8.8.8").mark == 0, "somebody else's packet is left alone"
+
+
+def test_the_documents_third_example_xray_wins() -> None:
+    assert lan_way(3, "192.168.50.10", "8.8.8.8").port == 12345
+
+
+def test_bad_words_are_named_all_at_once() -> None:
+    with pytest.raises(Refused) as refused:
+        packet("10.0.0", ip_address("192.0.2.1"), "tcp/70000")
+    assert len(refused.value.problems) == 2
+    with pytest.raises(Refused, match="two families"):
+        packet("10.100.0.2", ip_address("2001:db8::1"), "tcp")
+    with pytest.raises(Refused, match="no client of the chain"):
+        chain_way("192.0.2.1", client="192.168.9.9")
+
+
+PACKET = Packet(ip_address("10.0.0.2"), ip_address("192.0.2.7"), "udp", 53, "br0", mark=0x10)
+SETS = {"S": IpSet("S", "ipv4", Prefixes.of("ipv4", [ip_network("10.0.0.0/24")]))}
+PLACE = Place(SETS, lambda address: str(address) == "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("rule", "matches"),
+    [
+        ("-i br0 -j DROP", True),
+        ("-i br1 -j DROP", False),
+        ("-s 10.0.0.0/30 -d 192.0.2.7 -j DROP", True),
+        ("-p udp -m udp --dport 53 -j DROP", True),
+        ("-p udp -m udp --dport 443 -j DROP", False),
+        ("-m set --match-set S src -j DROP", True),
+        ("-m set ! --match-set S src -j DROP", False),
+        ("-m set ! --match-set S dst -j DROP", True),
+        ("-m mark --mark 0x0/0xff0000 -j DROP", True),
+        ("-m mark --mark 0x10/0xff -j DROP", True),
+        ("-m mark --mark 0x0/0xff -j DROP", False),
+        ("-m addrtype --dst-type LOCAL -j DROP", True),
+        ("-m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP", True),
+        ("-m mac --mac-source aa:bb:cc:dd:ee:ff -j DROP", False),
+    ],
+)
+def test_rules_match_as_iptables_says(rule: str, matches: bool) -> None:
+    assert (meet(filter_rule(rule, "a note"), PACKET, PLACE) is not None) == matches
+
+
+def test_marks_are_set_under_their_mask() -> None:
+    met = meet(filter_rule("-j MARK --set-xmark 0x20000/0xff0000"), PACKET, PLACE)
+    assert met is not None and met.packet.mark == 0x20010
+
+
+def test_what_is_not_known_is_not_guessed() -> None:
+    with pytest.raises(Unknown):
+        meet(filter_rule("-m statistic --probability 0.5 -j DROP"), PACKET, PLACE)

@@ -1,0 +1,316 @@
+"""A session against a switch in memory: what it sends, how much it computes for that, and what it never does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eventlet import sleep
+from table_switch import ADD, TableSwitch
+
+from policies.load import load
+from policies.model import PrivacyRouter
+from ryu_apps import session as session_module
+from ryu_apps.pipeline import compile_pipeline
+from ryu_apps.policy_file import CompiledPolicy
+from ryu_apps.session import HANGUP, Session
+from ryu_apps.wire import SwitchEntry, resolve
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "policies/documents/privacy-router.json"
+POLICY = load(DOCUMENT)
+PORTS = {
+    name: number
+    for number, name in enumerate(
+        ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy"), 1
+    )
+}
+
+
+def compiled(policy: PrivacyRouter) -> CompiledPolicy:
+    return CompiledPolicy(policy, compile_pipeline(policy), "r")
+
+
+EXAMPLE = compiled(POLICY)
+ROUTES = POLICY.openflow.function_routing
+MOVED = compiled(
+    dataclasses.replace(
+        POLICY,
+        openflow=dataclasses.replace(
+            POLICY.openflow, function_routing=(*ROUTES[:-1], dataclasses.replace(ROUTES[-1], function="blob_store"))
+        ),
+    )
+)
+
+
+class World:
+    """One policy, one switch, and the sessions of controllers that came and went."""
+
+    def __init__(self) -> None:
+        self.policy = EXAMPLE
+        self.switch = TableSwitch(PORTS)
+        self.start()
+
+    def start(self) -> None:
+        """A controller starts."""
+        self.session = Session(7, lambda: self.policy)
+        self.connect()
+
+    def connect(self) -> None:
+        self.connection = self.session.open(self.switch)
+        self.switch.settle()
+
+    def forget(self) -> None:
+        """From here on requests, messages and work are counted."""
+        self.switch.messages.clear()
+        self.switch.requests.clear()
+        self.session.work.clear()
+
+    def load(self, policy: CompiledPolicy) -> None:
+        self.policy = policy
+        self.session.wake("policy file written")
+        self.switch.settle()
+
+    def entry(self, table: int, priority: int) -> SwitchEntry:
+        return next(e for e in self.switch.table.values() if (e.table, e.priority) == (table, priority))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.session.disconnect(made.connection)
+    sleep(0)
+
+
+def wanted(policy: CompiledPolicy) -> set[SwitchEntry]:
+    return {entry for _, entry in resolve(policy.entries, PORTS)[0]}
+
+
+# The three invariants of any controller that leaves a network in peace.
+
+
+def test_apply_then_revert_gives_the_same_table(world: World) -> None:
+    before = dict(world.switch.table)
+    assert set(before.values()) == wanted(EXAMPLE)
+    world.load(MOVED)
+    assert set(world.switch.table.values()) == wanted(MOVED) != wanted(EXAMPLE)
+    world.load(EXAMPLE)
+    assert world.switch.table == before
+
+
+def test_a_reload_is_never_a_delete_of_everything(world: World) -> None:
+    """The switch refuses every delete but a strict one; and the messages are as many as the changed entries."""
+    world.forget()
+    world.load(MOVED)
+    changed = wanted(MOVED) ^ wanted(EXAMPLE)
+    identities = {entry.identity for entry in changed}
+    assert len(world.switch.messages) == len(identities) < len(EXAMPLE.entries) / 2
+
+
+def test_a_second_controller_with_the_same_policy_sends_nothing(world: World) -> None:
+    before = dict(world.switch.table)
+    world.session.disconnect(world.connection)
+    world.start()
+    world.forget()
+    world.session.wake(HANGUP)
+    world.switch.settle()
+    assert world.switch.table == before and world.switch.messages == []
+
+
+# How much an event may cost.
+
+
+def test_first_programming_is_one_reading_one_bundle(world: World) -> None:
+    assert world.session.work == {
+        "readings": 1, "targets": 1, "plans": 1, "bundles": 1, "messages": len(EXAMPLE.entries),
+    }  # fmt: skip
+    assert world.switch.requests == ["watch", "barrier", "ports", "entries", "barrier", "ports", "entries"]
+
+
+def test_an_edit_reads_only_what_it_changes(world: World) -> None:
+    world.forget()
+    world.load(MOVED)
+    messages = len(world.switch.messages)
+    assert world.session.work == {"targets": 1, "plans": 1, "bundles": 1, "messages": messages}
+    assert "entries" not in world.switch.requests
+
+
+def test_an_edit_that_changes_nothing_costs_a_plan(world: World) -> None:
+    world.forget()
+    world.load(compiled(POLICY))
+    assert world.session.work == {"targets": 1, "plans": 1}
+
+
+def test_many_port_events_at_once_are_one_look(world: World) -> None:
+    world.forget()
+    for number in range(500):
+        world.session.wake(f"port p{number} modified")
+    world.switch.settle()
+    assert world.session.work == {"plans": 1}  # the ports are the same: not even a target
+
+
+def test_a_port_event_does_not_read_the_table(world: World) -> None:
+    world.forget()
+    number = world.switch.ports.pop("internal_201")
+    world.session.wake("port internal_201 deleted")
+    world.switch.settle()
+    assert world.session.work["readings"] == 0 and world.session.work["bundles"] == 1
+    world.switch.ports["internal_201"] = number
+    world.session.wake("port internal_201 added")
+    world.switch.settle()
+    assert set(world.switch.table.values()) == wanted(EXAMPLE)
+
+
+def test_a_repair_reads_and_sends_one_entry(world: World) -> None:
+    world.forget()
+    lost = world.entry(20, 0)
+    world.switch.foreign(gone=lost)
+    world.switch.settle()
+    assert world.switch.messages == [(ADD, lost)]
+    assert world.session.work == {"readings of items": 1, "plans": 1, "bundles": 1, "messages": 1}
+
+
+def test_our_own_changes_and_foreign_ones_that_do_not_matter_cost_nothing(world: World) -> None:
+    world.load(MOVED)
+    world.forget()
+    world.switch.foreign(SwitchEntry(99, 1, b"", b"", 3))  # not our table
+    same = world.entry(20, 0)
+    world.switch.foreign(same)  # written again, as it is
+    world.switch.settle()
+    assert world.session.work == {} and world.switch.requests == []
+
+
+# What others do.
+
+
+def test_foreign_entries_go_or_stay_as_the_policy_says(world: World) -> None:
+    stranger, elsewhere = SwitchEntry(0, 60000, b"", b"", 3), SwitchEntry(77, 1, b"", b"", 3)
+    world.switch.foreign(elsewhere)
+    world.switch.foreign(stranger)
+    world.switch.settle()
+    assert set(world.switch.table.values()) == {*wanted(EXAMPLE), elsewhere}
+    keeping = dataclasses.replace(POLICY, openflow=dataclasses.replace(POLICY.openflow, foreign_flows="keep"))
+    world.load(compiled(keeping))
+    world.switch.foreign(stranger)
+    world.switch.settle()
+    assert stranger in world.switch.table.values()
+    world.load(EXAMPLE)
+    assert set(world.switch.table.values()) == {*wanted(EXAMPLE), elsewhere}
+
+
+def test_what_was_deleted_while_nobody_looked_is_found_at_connecting(world: World) -> None:
+    world.session.disconnect(world.connection)
+    world.switch.table.clear()
+    world.connect()
+    assert set(world.switch.table.values()) == wanted(EXAMPLE)
+
+
+def test_a_fight_is_fought_slowly(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ryu_apps.repairs.SECONDS_IN_A_FIGHT", 0.3)
+    lost = world.entry(20, 0)
+    for _ in range(10):
+        world.switch.foreign(gone=lost)
+        world.switch.settle()
+        assert lost in world.switch.table.values()
+    assert "again and again" in caplog.text
+    world.switch.foreign(gone=lost)
+    world.switch.settle()
+    assert lost not in world.switch.table.values()
+    sleep(0.4)
+    world.switch.settle()
+    assert lost in world.switch.table.values()
+
+
+def test_without_a_monitor_the_switch_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "POLL_SECONDS", 0.05)
+    switch = TableSwitch(PORTS, watchable=False)
+    session = Session(7, lambda: EXAMPLE)
+    connection = session.open(switch)
+    switch.settle()
+    switch.table.clear()
+    sleep(0.3)
+    assert set(switch.table.values()) == wanted(EXAMPLE)
+    session.disconnect(connection)
+
+
+# What goes wrong.
+
+
+def test_a_refused_bundle_leaves_the_old_state_and_names_entry_and_line(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = dict(world.switch.table)
+    added = wanted(MOVED) - wanted(EXAMPLE)
+    world.switch.refuses = lambda entry: entry in added
+    with caplog.at_level(logging.ERROR, "privacy_router"):
+        world.load(MOVED)
+    assert world.switch.table == before
+    last = world.session.account.last_change
+    assert last is not None and not last.confirmed and last.reason is not None
+    assert "TABLE_FULL" in last.reason and "function route blob_store" in last.reason
+    # The old state is in force, and is looked after.
+    world.switch.foreign(gone=world.entry(20, 0))
+    world.switch.settle()
+    assert world.switch.table == before
+    world.switch.refuses = lambda _entry: False
+    world.session.wake(HANGUP)
+    world.switch.settle()
+    assert set(world.switch.table.values()) == wanted(MOVED)
+
+
+def test_what_failed_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "AGAIN_SECONDS", 0.05)
+    world.switch.refuses = lambda _entry: True
+    world.load(MOVED)
+    world.switch.refuses = lambda _entry: False
+    sleep(0.1)
+    world.switch.settle()
+    assert set(world.switch.table.values()) == wanted(MOVED)
+    assert world.session.account.last_change is not None and world.session.account.last_change.trigger == "tried again"
+
+
+def test_a_silent_switch_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ryu_apps.switch.ANSWER_TIMEOUT", 0.05)
+    world.switch.mute = True
+    world.session.wake(HANGUP)
+    sleep(0.2)
+    assert world.switch.closed
+
+
+def test_readers_of_a_silent_switch_get_the_last_reading(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ryu_apps.last_reading.PATIENCE", 0.05)
+    first = world.session.reading(0)
+    assert first is not None and len(first.installed) == len(EXAMPLE.entries)
+    world.switch.mute = True
+    assert world.session.reading(60) is first
+    assert world.session.reading(0) is first
+
+
+def test_a_living_connection_is_not_taken_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "TAKEOVER_PATIENCE", 0.1)
+    impostor = TableSwitch(PORTS)
+    world.session.open(impostor)
+    impostor.settle()
+    assert impostor.closed and world.session.connection is world.connection
+    # One that does not answer any more has to go.
+    world.switch.mute = True
+    again = TableSwitch(PORTS)
+    connection = world.session.open(again)
+    sleep(0.3)
+    assert world.session.connection is connection and world.switch.closed
+    assert set(again.table.values()) == wanted(EXAMPLE)
+    world.connection = connection
+
+
+def test_a_bridge_of_another_name_is_left_alone() -> None:
+    switch = TableSwitch(PORTS, name="other0")
+    session = Session(7, lambda: EXAMPLE)
+    connection = session.open(switch)
+    switch.settle()
+    assert switch.messages == [] and not session.account.ours
+    session.disconnect(connection)

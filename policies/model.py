@@ -13,7 +13,7 @@ from typing import Literal
 NetworkType = Literal["privacy", "mesh"]
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Place:
     """Where a value stands: file, line (from 1) and dotted path in the document."""
 

@@ -22,19 +22,19 @@ COOKIE_MARK = 0x5052 << 48
 COOKIE_MASK = 0xFFFF << 48
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Output:
     """Send the packet out of the named switch port."""
 
     port: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GotoTable:
     table: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SetField:
     """Write a header field, before what stands behind it in the list: ``Output`` sends the packet as it is then.
 
@@ -46,17 +46,17 @@ class SetField:
     value: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DecTtl:
     """Take one from the TTL (IPv4 and IPv6). A packet whose TTL is 0 or 1 is dropped at this point."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PushVlan:
     """Put a new outermost 802.1Q tag (0x8100) on, with id 0 and priority 0; SetField("vlan_vid", ...) fills it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StripVlan:
     """Take the outermost VLAN tag off; nothing happens to a packet without one."""
 
@@ -116,4 +116,14 @@ def is_ours(cookie: int) -> bool:
 
 def fields(**texts: str) -> Match:
     """A match from its fields, in canonical order."""
-    return tuple(sorted(texts.items()))
+    return tuple([_pair(name, texts[name]) for name in sorted(texts)])
+
+
+def _pair(name: str, text: str) -> tuple[str, str]:
+    """What many matches have in common is kept once."""
+    return _common_pair(name, text) if not text or name == "in_port" else (name, text)
+
+
+@lru_cache(maxsize=4096)
+def _common_pair(name: str, text: str) -> tuple[str, str]:
+    return name, text

@@ -8,7 +8,6 @@ OpenFlow and REST listen on loopback unless told otherwise (--ofp-listen-host, -
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from policies.errors import DocumentError
-from ryu_apps import intake
+from ryu_apps import intake, memory
 from ryu_apps.events import event as happening
 from ryu_apps.file_events import directory_watch, events, hangup_pipe
 from ryu_apps.peers import HANDSHAKE_SECONDS
@@ -83,8 +82,7 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
     def start(self) -> None:
         super().start()
         tpool.set_num_threads(1)
-        gc.collect()
-        gc.freeze()  # modules and policy stay: no need to look through them for cycles again and again
+        memory.settle()
         self.threads.append(hub.spawn(self._reload_at, hangup_pipe(), HANGUP))
         self._watch(self.policy_file.path, "policy file written")
         if self.policy_file.topology_path is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from ryu_apps.monitor import Update
 from ryu_apps.plan import Change, plan
 from ryu_apps.policy_file import CompiledPolicy, without_collection
 from ryu_apps.repairs import SECONDS_IN_A_FIGHT, RepairBudget
-from ryu_apps.switch import BundleRefused, Connection, Reading, SwitchSilent, bridge_name
+from ryu_apps.switch import BundleRefused, Connection, Reading, Sieve, SwitchSilent, bridge_name
 from ryu_apps.target import Target, left_over, target
 from ryu_apps.wire import Identity, SwitchEntry
 
@@ -147,19 +147,17 @@ class Session:
             LOG.exception("%s: nothing was decided", self._title)
 
     def _reconcile(self, connection: Connection, triggers: tuple[str, ...]) -> None:
-        started, trigger, compiled = time.monotonic(), ", ".join(triggers), self._policy()
-        known = self._target if self._settled and not _UNKNOWN & set(triggers) else None
-        reading = None if known else self._read(connection)
-        ports = reading.ports if reading else connection.ports()
-        compiled = compiled.for_switch(self.account.dpid, bridge_name(ports))
+        started, trigger = time.monotonic(), ", ".join(triggers)
+        ports = connection.ports()
+        compiled = self._policy().for_switch(self.account.dpid, bridge_name(ports))
         if not self._is_ours(ports, compiled, trigger):
             return
-        wanted = self._targeted(compiled, ports)
-        if known and wanted.swept != known.swept:
-            known, reading = None, self._read(connection)
+        wanted, known = self._targeted(compiled, ports), self._target
         self._report_waiting(wanted)
-        installed: Collection[SwitchEntry] = known.entries.values() if known else reading.entries if reading else ()
-        change = plan(wanted.entries.values(), installed, wanted.swept)
+        if known and self._settled and known.swept == wanted.swept and not _UNKNOWN & set(triggers):
+            change = plan(wanted.entries.values(), known.entries.values(), wanted.swept)
+        else:
+            change = self._difference(connection, wanted)
         self.work["plans"] += 1
         if change:
             self._commit(connection, change, wanted, trigger, started)
@@ -168,6 +166,14 @@ class Session:
         level = logging.DEBUG if trigger == POLLED or trigger.startswith("port ") else logging.INFO
         message = "%s: %s: %d flow entries in place, nothing sent, in %.1f ms"
         LOG.log(level, message, self._title, trigger, len(wanted.entries), _milliseconds_since(started))
+
+    def _difference(self, connection: Connection, wanted: Target) -> Change:
+        """What has to change, by all that the switch holds."""
+        self.work["readings"] += 1
+        sieve = Sieve(wanted.entries)
+        found = connection.read(keep=sieve).entries
+        missing = [entry for identity, entry in wanted.entries.items() if identity not in sieve.there]
+        return plan(missing, found, wanted.swept)
 
     def _repair(self, connection: Connection, wanted: Target, updates: dict[Identity, Update]) -> None:
         """Puts back what others changed of ours. The updates say where to look, the switch what is there now."""
@@ -185,7 +191,8 @@ class Session:
             return
         cookies = {update.entry.cookie for update in due.values()}
         cookies |= {wanted.entries[identity].cookie for identity in due if identity in wanted.entries}
-        found = self._read(connection, cookies).entries
+        self.work["readings of items"] += 1
+        found = connection.read(cookies).entries
         there = {entry.identity: entry for entry in found if entry.identity in due}
         change = plan(
             [wanted.entries[identity] for identity in due if identity in wanted.entries], there.values(), wanted.swept
@@ -208,10 +215,6 @@ class Session:
     def _resume(self, identity: Identity, inbox: Inbox) -> None:
         inbox.note_update(self._postponed.pop(identity))
 
-    def _read(self, connection: Connection, cookies: Collection[int] = ()) -> Reading:
-        self.work["readings of items" if cookies else "readings"] += 1
-        return connection.read(cookies)
-
     def _targeted(self, compiled: CompiledPolicy, ports: Mapping[str, int]) -> Target:
         """Made anew only for another policy or other ports."""
         known = self._target
@@ -227,14 +230,15 @@ class Session:
         self.work["bundles"] += 1
         self.work["messages"] += len(changed)
         try:
-            after = connection.commit(change, {entry.cookie for entry in changed} if few else ())
+            sieve = Sieve(wanted.entries)
+            after = connection.commit(change, {entry.cookie for entry in changed} if few else (), sieve)
         except BundleRefused as refused:
             what = f": {wanted.text(refused.entry)}" if refused.entry else ""
             reason: str | None = f"bundle refused, nothing changed: {refused}{what}"
             self._settled = was_settled
             self._keep(change, started, trigger, reason, bundles=0)
         else:
-            left = left_over(change, after.entries)
+            left = left_over(change, sieve.there, after.entries)
             reason = f"committed, but the read-back differs in {left} flow entries" if left else None
             if not left:
                 self._target, self._settled = wanted, self._watched

@@ -17,7 +17,7 @@ from ryu.ofproto import ofproto_v1_3
 from ryu_apps import messages, monitor
 from ryu_apps.messages import Bundle, SwitchError
 from ryu_apps.plan import Change
-from ryu_apps.wire import InstalledEntry, Malformed, SwitchEntry
+from ryu_apps.wire import Identity, InstalledEntry, Malformed, SwitchEntry
 
 ANSWER_TIMEOUT = 10.0  # seconds of silence within an exchange; a switch commits 50,000 entries in half a second
 MAXIMUM_ENTRIES = 1_000_000  # that a switch is believed to have: half a gigabyte here
@@ -25,6 +25,9 @@ MAXIMUM_ANSWER = 256 << 20  # octets of one exchange
 _MESSAGES_A_SEND = 400  # some 50 KiB: what is sent at once, before other greenlets and echo replies get their turn
 _MAXIMUM_PORTS = 0x10000  # of a bridge of Open vSwitch
 _MAXIMUM_XID = 0xFFFFFFFF
+
+
+Keep = Callable[[InstalledEntry], bool]
 
 
 class SwitchSilent(Exception):
@@ -64,6 +67,29 @@ class Reading:
 def bridge_name(ports: Mapping[str, int]) -> str:
     """The bridge's name is that of its LOCAL port."""
     return next((name for name, number in ports.items() if number == messages.LOCAL_PORT), "")
+
+
+class Sieve:
+    """Lets through what differs from the wanted entries, and remembers which of those are there as they should be.
+
+    So a table that is as it should be costs no memory, however large it is.
+    """
+
+    def __init__(self, wanted: Mapping[Identity, SwitchEntry]) -> None:
+        self._wanted = wanted
+        self.there: set[Identity] = set()
+
+    def __call__(self, installed: InstalledEntry) -> bool:
+        entry = installed.entry
+        right = self._wanted.get(entry.identity)
+        if right != entry:
+            return True
+        self.there.add(right.identity)
+        return False
+
+
+def _everything(_installed: InstalledEntry) -> bool:
+    return True
 
 
 class _Exchange:
@@ -139,15 +165,15 @@ class Connection:
         xids = self._take_xids(1)
         return _reading(self._ask(xids, xids[-1], [messages.port_desc_request(xids[0])])).ports
 
-    def read(self, cookies: Collection[int] = ()) -> Reading:
-        """Ports and entries; of the entries only those with one of the cookies, if any are given.
+    def read(self, cookies: Collection[int] = (), keep: Keep = _everything) -> Reading:
+        """Ports and entries; of the entries only those with one of the cookies, if any are given, and only the kept.
 
         Raises SwitchSilent.
         """
         xids = self._take_xids(1 + max(1, len(cookies)))
-        return _reading(self._ask(xids, xids[-1], [_questions(xids, cookies)]))
+        return _reading(self._ask(xids, xids[-1], [_questions(xids, cookies)]), keep)
 
-    def commit(self, change: Change, cookies: Collection[int] = ()) -> Reading:
+    def commit(self, change: Change, cookies: Collection[int] = (), keep: Keep = _everything) -> Reading:
         """Makes the change in one atomic, ordered bundle, and reads back what the switch then holds, as ``read`` does.
 
         The bundle is closed in a first exchange and committed in a second: Open vSwitch leaves a message that it
@@ -166,7 +192,7 @@ class Connection:
             raise _refusal(errors, added, entries)
         end = messages.bundle_control(Bundle.COMMIT, bundle, commit) + messages.barrier_request(barrier)
         answers = self._ask(xids, xids[-1], [end + _questions(xids[len(entries) + 4 :], cookies)])
-        reading = _reading(_without_errors(answers, xids[: len(entries) + 4], errors))
+        reading = _reading(_without_errors(answers, xids[: len(entries) + 4], errors), keep)
         if errors:
             raise _refusal(errors, added, entries)
         return reading
@@ -239,7 +265,7 @@ def _questions(xids: range, cookies: Collection[int]) -> bytes:
     return ports + b"".join(map(messages.item_stats_request, xids[1:], cookies))
 
 
-def _reading(answers: Iterable[bytes]) -> Reading:
+def _reading(answers: Iterable[bytes], keep: Keep = _everything) -> Reading:
     """Raises SwitchSilent."""
     ports: dict[str, int] = {}
     installed: list[InstalledEntry] = []
@@ -249,7 +275,7 @@ def _reading(answers: Iterable[bytes]) -> Reading:
             if error is not None:
                 raise SwitchSilent(f"no answer but {_error_text(error)}")
             ports.update(messages.decode_ports(answer))
-            installed += messages.decode_flow_stats(answer)
+            installed += filter(keep, messages.decode_flow_stats(answer))
             if len(installed) > MAXIMUM_ENTRIES or len(ports) > _MAXIMUM_PORTS:
                 raise SwitchSilent(f"an answer of more than {MAXIMUM_ENTRIES} entries or {_MAXIMUM_PORTS} ports")
             hub.sleep(0)  # the next part may be there already, and others wait for their turn

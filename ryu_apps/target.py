@@ -77,8 +77,7 @@ def _portions(entries: tuple[FlowEntry, ...]) -> Iterator[tuple[FlowEntry, ...]]
         yield portion
 
 
-def left_over(change: Change, found: Collection[SwitchEntry]) -> int:
-    """How many entries of a change are not as they should be, after it."""
-    there = {entry.identity: entry for entry in found}
-    wrong = sum(there.get(entry.identity) != entry for entry in (*change.replace, *change.add))
-    return wrong + sum(there.get(entry.identity) == entry for entry in change.delete)
+def left_over(change: Change, there: Collection[Identity], others: Collection[SwitchEntry]) -> int:
+    """How many entries of a change are not as they should be after it: ``there`` are the right ones, and ``others``."""
+    wrong = sum(entry.identity not in there for entry in (*change.replace, *change.add))
+    return wrong + len({entry.identity for entry in change.delete} & {entry.identity for entry in others})

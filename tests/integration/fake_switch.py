@@ -211,20 +211,6 @@ def endless(_number: int) -> None:
     serve(peer, 5000, own)
 
 
-def silent(_number: int) -> None:
-    """Answers the handshake and then nothing."""
-    state = {"reads": 0}
-
-    def own(received: Message) -> bytes | None:
-        state["reads"] += received[0] == MULTIPART_REQUEST
-        return b"" if state["reads"] > 1 or received[0] == BARRIER_REQUEST else None
-
-    peer = connect()
-    peer.settimeout(60)
-    serve(peer, 6000, own)
-    print("cut off", flush=True)
-
-
 def refusing(_number: int) -> None:
     """Refuses every bundle."""
 
@@ -288,7 +274,7 @@ def chatter(number: int) -> None:
     serve(peer, 8000, own)
 
 
-MODES = (garbage, wrong_versions, malformed, halves, crowd, packets, endless, silent, refusing, many, impostor, chatter)
+MODES = (garbage, wrong_versions, malformed, halves, crowd, packets, endless, refusing, many, impostor, chatter)
 
 
 def main() -> None:

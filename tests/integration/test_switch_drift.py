@@ -157,7 +157,8 @@ def test_a_fight_is_not_fought_for_ever(sandbox: Sandbox, switch: Switch, contro
     eventually(lambda: len(witness.seen) >= 3, "the repair of the other entry")
     eventlet.sleep(1)
     assert sum(update.event != Event.DELETED for _, update in witness.seen) == 1
-    eventually(lambda: len(witness.seen) >= 4, "the slower repair", seconds=15)
+    if os.environ.get("SOAK"):
+        eventually(lambda: len(witness.seen) >= 4, "the slower repair", seconds=15)
 
 
 def test_our_own_changes_call_for_no_repair(switch: Switch, controller: Controller) -> None:

@@ -104,7 +104,7 @@ def test_disconnects_in_the_middle(scene: Scene) -> None:
 
 def test_a_crowd_that_says_nothing(scene: Scene) -> None:
     """More connections than the controller takes. The real switch has its own already, and drift is still repaired."""
-    scene.beside("crowd", 3000, "crowded")
+    scene.beside("crowd", 3000 if SOAK else 1300, "crowded")
     scene.serves()
     # Peers without a handshake are sent away, so that there is room again.
     scene.switch.vsctl("set-controller", "ovsbr0", "tcp:127.0.0.1:6654")
@@ -121,10 +121,6 @@ def test_statistics_without_end(scene: Scene) -> None:
     """A million entries are believed, for a large switch may have as many; their memory comes back."""
     assert "cut off" in scene.fake("endless")
     wait_for(lambda: scene.memory() - scene.before < MEMORY, "the memory", seconds=10)
-
-
-def test_a_switch_that_stops_answering(scene: Scene) -> None:
-    assert "cut off" in scene.fake("silent")
 
 
 def test_a_switch_that_refuses_every_bundle(scene: Scene) -> None:
@@ -145,5 +141,5 @@ def test_port_changes_and_echo_requests_without_end(scene: Scene) -> None:
 
 
 def test_thousands_of_switches_leave_nothing_behind(scene: Scene) -> None:
-    scene.fake("many", 2000 if SOAK else 200)
+    scene.fake("many", 2000 if SOAK else 50)
     assert len(scene.controller.get("/v1/flows")[1]["switches"]) <= 33

@@ -23,7 +23,7 @@ from switch_sandbox import ROOT, Controller, Sandbox, Switch, wait_for
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 SOAK = bool(os.environ.get("SOAK"))
-ROUNDS = 300 if SOAK else 5
+ROUNDS = 300 if SOAK else 3
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
 EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 NAMESPACES = {

@@ -3,8 +3,8 @@
     traffic.py NAMES FLOWS      JSON: {port: namespace, ...} ("" is this one), [[port, source, target], ...]
 
 One numbered UDP packet of each flow every INTERVAL seconds, as raw frames, so that nothing depends on a kernel's
-routes; a listener on each port. Lines: "report" prints what was sent and at which ports it came in since the last report, once
-the last packets have arrived; "open" opens the sockets again, after ports have come back.
+routes; a listener on each port. Lines: "report" prints what was sent and at which ports it came in since the last
+report, once the last packets have arrived; "open" opens the sockets again, after ports have come back.
 """
 
 from __future__ import annotations

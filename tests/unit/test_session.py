@@ -127,7 +127,7 @@ def test_first_programming_is_one_reading_one_bundle(world: World) -> None:
     assert world.session.work == {
         "readings": 1, "targets": 1, "plans": 1, "bundles": 1, "messages": len(EXAMPLE.entries),
     }  # fmt: skip
-    assert world.switch.requests == ["watch", "barrier", "ports", "entries", "barrier", "ports", "entries"]
+    assert world.switch.requests == ["watch", "barrier", "ports", "ports", "entries", "barrier", "ports", "entries"]
 
 
 def test_an_edit_reads_only_what_it_changes(world: World) -> None:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network
 from host_agent.errors import Refused
 from host_agent.facts import Facts
 from host_agent.prefixes import Prefixes
+from host_agent.roles.bypass import BYPASSED
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
     LAST_METRIC,
@@ -32,20 +33,6 @@ from topology.plan import AddressPlan, Hop
 CLIENTS_SET, SERVERS_SET, CHAIN = "XRAY_CLIENTS", "XRAY_SERVERS", "XRAY_TPROXY"
 MARK, MASK, TABLE, PREFERENCE = 0x100, 0x100, 100, 200
 EVERYTHING = IPv4Network("0.0.0.0/0")
-BYPASSED = (
-    "127.0.0.0/8",
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "169.254.0.0/16",
-    "224.0.0.0/4",
-    "255.255.255.255/32",
-    "0.0.0.0/8",
-    "100.64.0.0/10",  # shared address space: the mesh lives there
-    "192.0.0.0/24",
-    "198.18.0.0/15",
-    "240.0.0.0/4",
-)
 
 
 def xray(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:

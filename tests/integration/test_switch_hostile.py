@@ -142,4 +142,5 @@ def test_port_changes_and_echo_requests_without_end(scene: Scene) -> None:
 
 def test_thousands_of_switches_leave_nothing_behind(scene: Scene) -> None:
     scene.fake("many", 2000 if SOAK else 50)
-    assert len(scene.controller.get("/v1/flows")[1]["switches"]) <= 33
+    # 32 that are gone are remembered, beside those that are connected: the real one, once the last has been missed.
+    wait_for(lambda: len(scene.controller.get("/v1/flows")[1]["switches"]) <= 33, "the others to be forgotten")

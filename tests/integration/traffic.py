@@ -4,7 +4,7 @@
 
 One numbered UDP packet of each flow every INTERVAL seconds, as raw frames, so that nothing depends on a kernel's
 routes; a listener on each port. Lines: "report" prints what was sent and at which ports it came in since the last
-report, once the last packets have arrived; "open" opens the sockets again, after ports have come back.
+report, once the last packets have arrived; "open PORT ..." opens the sockets of ports that have come back.
 """
 
 from __future__ import annotations
@@ -52,14 +52,15 @@ class Traffic:
         self.number = 0
         self.sent = [0] * len(flows)
         self.heard: list[dict[str, int]] = [{} for _ in flows]
-        self.open()
+        self.open(*namespaces)
 
-    def open(self) -> None:
-        for port, namespace in self.namespaces.items():
+    def open(self, *ports: str) -> None:
+        """Only these: what waits in another port's socket would be lost."""
+        for port in ports:
             if port in self.sockets:
                 self.sockets.pop(port).close()
             try:
-                enter(namespace)
+                enter(self.namespaces[port])
                 opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, ALL_FRAMES)
                 opened.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
                 opened.bind((port, 3))
@@ -115,11 +116,11 @@ def main() -> None:
     while True:
         traffic.send()
         traffic.listen(INTERVAL)
-        line = sys.stdin.readline().strip()
-        if line == "report":
+        line = sys.stdin.readline().split()
+        if line[:1] == ["report"]:
             traffic.report()
-        elif line == "open":
-            traffic.open()
+        elif line[:1] == ["open"]:
+            traffic.open(*line[1:])
             print("opened", flush=True)
 
 

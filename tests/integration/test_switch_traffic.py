@@ -245,6 +245,7 @@ def test_the_switch_itself_restarts(lab: Lab, how: str) -> None:
     for _ in range(max(2, ROUNDS // 4)):
         lab.switch.restart(signal.SIGKILL if how == "killed" else signal.SIGTERM)
         lab.replug(*NAMESPACES)
+        lab.sandbox.run("ip", "link", "set", "ovsbr0", "up")
         lab.traffic.open("ovsbr0", *NAMESPACES)
         ends(lab, lambda: len(lab.switch.dump()) == len(lab.table))
         account = lab.traffic.account()

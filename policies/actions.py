@@ -32,6 +32,7 @@ _READ_ONLY = frozenset(
     ("dl_type", "nw_proto", "ip_frag", "tcp_flags", "mpls_bos", "ct_state", "ct_zone", "ct_mark", "ct_label")
 )
 SETTABLE = frozenset(FIELDS) - _READ_ONLY
+MOST_TAGS = 2  # that Open vSwitch knows of a packet; each of them matched or pushed
 
 
 def action(value: object) -> str:
@@ -84,6 +85,7 @@ def field_and_value(text: str) -> tuple[str, str] | None:
 def impossible(actions: Sequence[str], match: Match) -> Iterator[tuple[int, str]]:
     """(index, message) of each action that the packets of this match do not allow, or that does nothing."""
     packets = dict(match)
+    tags = int(packets.get("vlan_vid", "none") != "none")
     last_output = max((index for index, text in enumerate(actions) if output_port(text)), default=-1)
     for index, text in enumerate(actions):
         if text == "drop":
@@ -92,30 +94,27 @@ def impossible(actions: Sequence[str], match: Match) -> Iterator[tuple[int, str]
             continue
         if index > last_output:
             yield index, f"{described(text)} changes a packet that is sent nowhere after it: add output:PORT behind it"
-        elif message := _misfit(text, packets):
+        elif message := _misfit(text, packets, tags):
             yield index, message
-        if text == "push_vlan:0x8100":
-            packets["vlan_vid"] = "any"
-        elif text == "strip_vlan":
-            packets.pop("vlan_vid", None)
+        tags += (text == "push_vlan:0x8100") - (text == "strip_vlan")
 
 
-def _misfit(text: str, packets: dict[str, str]) -> str:
-    """Why the action cannot be done to packets of this match; "" if it can."""
+def _misfit(text: str, packets: dict[str, str], tags: int) -> str:
+    """Why the action cannot be done to packets of this match that have so many VLAN tags by now; "" if it can."""
     if text == "dec_ttl" and not _is_ip(packets):
         return '"dec_ttl" needs ip or ipv6 in match_fields'
-    if text == "strip_vlan" and packets.get("vlan_vid", "none") == "none":
+    if text == "strip_vlan" and tags < 1:
         return '"strip_vlan" needs a VLAN tag in match_fields, such as vlan_vid=any'
+    if text == "push_vlan:0x8100" and tags >= MOST_TAGS:
+        return f"Open vSwitch knows {MOST_TAGS} VLAN tags of a packet: it cannot push another"
     setting = field_and_value(text)
     if setting is None:
         return ""
     field, value = setting
     others = {name: given for name, given in packets.items() if name != field}
     if field.startswith("vlan_"):
-        present = packets.get("vlan_vid", "none") != "none"
-        return (
-            "" if present else f"{described(text)} needs a VLAN tag: match on vlan_vid=any, or push_vlan:0x8100 before"
-        )
+        needs = f"{described(text)} needs a VLAN tag: match on vlan_vid=any, or push_vlan:0x8100 before"
+        return needs if tags < 1 else ""
     try:
         needed = dict(normalise({**others, field: value}))
     except MatchError as error:

@@ -16,13 +16,15 @@ def check(
     policy: PrivacyRouter,
     place: Callable[[str], Place] = lambda path: NOWHERE,
     unread: frozenset[str] = frozenset(),
+    earlier: PrivacyRouter | None = None,
 ) -> tuple[Problem, ...]:
     """The problems of a policy.
 
     ``place`` tells where a dotted path stands. ``unread`` are the paths of values that could not be read:
-    a rule that depends on one of them is left out, or it would blame what is right.
+    a rule that depends on one of them is left out, or it would blame what is right. ``earlier`` is a version of the
+    policy that had no problems: what it has as well is not judged again.
     """
-    case = Case(policy, place)
+    case = Case(policy, place, earlier)
     problems = []
     for rule in RULES:
         if not any(_touches(path, f"{ROOT}.{needed}") for path in unread for needed in rule.reads):

@@ -3,72 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from operator import attrgetter
+from typing import NamedTuple
 
 from policies.match import Match
-from policies.match_fields import FIELDS
 from policies.model import FunctionRoute, Place, PrivacyRouter
+from policies.reuse import reused
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(NamedTuple):
     """The function routes of one name, match and priority. Several targets are back ends that share the calls."""
 
     name: str
     priority: int
     match: Match
     targets: tuple[str, ...]  # sockets, in the document's order
-    address: IPv4Address | None  # the single address that it is called by, if it is called by one
+    address: str | None  # the single address that it is called by, if it is called by one
     place: Place
 
-    @property
-    def whole_address(self) -> bool:
-        """Whether it takes every packet to its address."""
-        return self.address is not None and [name for name, _ in self.match] == ["ip", "nw_dst"]
 
-
-def destination(route: FunctionRoute) -> IPv4Address | None:
-    """The single IPv4 address that a function route matches on, if it matches on one."""
-    for name, text in route.match_fields:
+def destination(match: Match) -> str | None:
+    """The single IPv4 address that a match is about, if it is about one."""
+    for name, text in match:
         if name == "nw_dst":
-            value, mask = FIELDS["nw_dst"].parse(text)
-            return IPv4Address(value) if mask == 0xFFFFFFFF else None
+            return None if "/" in text else text
     return None
 
 
-def functions(policy: PrivacyRouter) -> tuple[Function, ...]:
-    """In the order in which they are first named."""
+def functions(
+    policy: PrivacyRouter, earlier: tuple[FunctionRoute, ...] = (), known: tuple[Function, ...] = ()
+) -> tuple[Function, ...]:
+    """In the order in which they are first named.
+
+    ``known``: the functions of ``earlier`` routes. Those of routes that are still there are not made anew.
+    """
+    routes = policy.openflow.function_routing
+    if len(set(map(attrgetter("match_fields"), routes))) < len(routes):
+        return _grouped(routes, known)
+    # Each route is a function of its own.
+    return reused(earlier, known, routes, _alone) if len(known) == len(earlier) else tuple(map(_alone, routes))
+
+
+def _alone(route: FunctionRoute) -> Function:
+    match = route.match_fields
+    return Function(route.function, route.priority, match, (route.target_socket,), destination(match), route.place)
+
+
+def _grouped(routes: Iterable[FunctionRoute], known: Iterable[Function]) -> tuple[Function, ...]:
     grouped: dict[tuple[str, int, Match], list[FunctionRoute]] = {}
-    for route in policy.openflow.function_routing:
+    for route in routes:
         grouped.setdefault((route.function, route.priority, route.match_fields), []).append(route)
-    return tuple(
-        Function(name, priority, match, _targets(routes), destination(routes[0]), routes[0].place)
-        for (name, priority, match), routes in grouped.items()
-    )
+    before = {id(function.place): function for function in known}
+    found = []
+    for (name, priority, match), of_one in grouped.items():
+        targets = tuple(dict.fromkeys(route.target_socket for route in of_one))
+        function = Function(name, priority, match, targets, destination(match), of_one[0].place)
+        same = before.get(id(function.place))
+        found.append(same if same is not None and same == function else function)
+    return tuple(found)
 
 
-def _targets(routes: list[FunctionRoute]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(route.target_socket for route in routes))
-
-
-def addresses(policy: PrivacyRouter, called: Iterable[Function]) -> dict[str, tuple[IPv4Address, ...]]:
+def addresses(policy: PrivacyRouter, called: Iterable[Function]) -> dict[str, tuple[str, ...]]:
     """Of each mesh socket: its own address, then those of further functions that it serves.
 
     Its own is what its container's entry says, else that of the first function of which it is the only target.
     Sockets without any address are left out.
     """
-    found: dict[str, dict[IPv4Address, None]] = {  # dicts, for their order: a socket may serve 100,000 functions
-        it.socket_port: {it.address: None} for it in policy.containers if it.address is not None
+    found: dict[str, dict[str, None]] = {  # dicts, for their order: a socket may serve 100,000 functions
+        it.socket_port: {str(it.address): None} for it in policy.containers if it.address is not None
     }
-    shared: list[tuple[str, IPv4Address]] = []
-    for function in called:
-        if function.address is None:
+    shared: list[tuple[str, str]] = []
+    for _, _, _, targets, address, _ in called:
+        if address is None:
             continue
-        if len(function.targets) > 1:
-            shared += [(target, function.address) for target in function.targets]
+        if len(targets) > 1:
+            shared += [(target, address) for target in targets]
             continue
-        found.setdefault(function.targets[0], {})[function.address] = None
+        owned = found.get(targets[0])
+        if owned is None:
+            owned = found[targets[0]] = {}
+        owned[address] = None
     for target, address in shared:
         if target in found:
             found[target][address] = None

@@ -2,7 +2,7 @@
 
 It says which clients of the LAN go by Xray, which by a tunnel, and what is exempt. Key names and values are those
 of the document's own ``vpn-director.json``; what it has no words for (``kill_switch``, ``ipv6``, ``dns``, ``quic``,
-``failover``, ``order``, ``advanced.lan``, ``advanced.dns``) is ours and may be left out.
+``failover``, ``probe``, ``order``, ``advanced.lan``, ``advanced.dns``) is ours and may be left out.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Tunnel:
     exclude: tuple[str, ...] = ()  # countries
     exclude_ips: tuple[Network, ...] = ()
     failover: tuple[str, ...] = ()  # tunnels to take, in this order, when this one is dead
+    probe: str | None = None  # ADDRESS:PORT to connect to by TCP through the tunnel; None: what else tells of it
     treatment: Treatment = Treatment()
     place: Place = field(default=NOWHERE, compare=False)
 
@@ -77,6 +78,7 @@ class XrayNames:
     fwmark: int = 0x100
     fwmark_mask: int = 0x100
     chain: str = "XRAY_TPROXY"
+    guard: str = "XRAY_GUARD"
     clients_ipset: str = "XRAY_CLIENTS"
     servers_ipset: str = "XRAY_SERVERS"  # later versions: bypass_ipset
 
@@ -86,6 +88,8 @@ class TunnelNames:
     """``advanced.tunnel_director``. The highest slot is ours: packets that are refused carry its mark."""
 
     chain: str = "TUN_DIR"
+    guard: str = "TUN_GUARD"  # the chain that checks what leaves, and XRAY_GUARD with it
+    guard_table: Literal["security", "filter"] = "security"  # filter, for kernels that have no other
     pref_base: int = 16384
     mark_mask: int = 0x00FF0000
     mark_shift: int = 16

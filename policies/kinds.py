@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
@@ -18,17 +18,25 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 _LINUX_NAMES = frozenset(("lo", "all", "default"))  # the last two are directories of /proc/sys/net/ipv4/conf
 _OVS_PORTS = frozenset(("in_port", "table", "normal", "flood", "all", "controller", "local", "any", "none", "unset"))
+_TAKEN = _LINUX_NAMES | _OVS_PORTS
 
 
 class Unfit(Exception):
-    """The value cannot be used; the text says what was expected."""
+    """The value cannot be used; the text says what was expected.
+
+    ``problems``: what is wrong, each with the key or index inside the value where it is, or "" for the value itself.
+    """
+
+    def __init__(self, message: str, problems: Sequence[tuple[str | int, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (("", message),)
 
 
 def described(value: object) -> str:
     """A value as an error names it: short, one line, plain ASCII."""
     if isinstance(value, dict):
         return "a mapping"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return "a list"
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:56]}..."
@@ -77,7 +85,7 @@ def kernel_name(value: object) -> str:
     """A name of an interface, bridge or network namespace. Linux allows an interface 15 bytes (IFNAMSIZ)."""
     if not isinstance(value, str) or not _KERNEL_NAME.fullmatch(value):
         raise _expected("an interface name: a letter, then letters, digits and _.-, at most 15 in all", value)
-    if value.lower() in _LINUX_NAMES | _OVS_PORTS:
+    if value.lower() in _TAKEN:
         raise Unfit(f"{described(value)} has a meaning of its own in Linux or Open vSwitch: choose another name")
     return value
 
@@ -172,6 +180,27 @@ def subnet(value: object) -> IPv4Network:
     if network.network_address.packed[0] == 0:
         raise _expected("a subnet that hosts can have addresses in", value)
     return network
+
+
+def listed(kind: Kind[T]) -> Kind[tuple[T, ...]]:
+    """A list that has at least one entry."""
+
+    def read(value: object) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            raise _expected("a list", value)
+        found, problems = [], []
+        for index, entry in enumerate(value):
+            try:
+                found.append(kind(entry))
+            except Unfit as unfit:
+                problems.append((index, str(unfit)))
+        if problems:
+            raise Unfit("the list has entries that cannot be used", problems)
+        if not found:
+            raise Unfit("expected at least one entry in this list")
+        return tuple(found)
+
+    return read
 
 
 def or_null(kind: Kind[T]) -> Kind[T | None]:

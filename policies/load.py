@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 
 from policies.check import check
-from policies.document import parse_document, read_text
+from policies.document import Document, parse_document, read_text
 from policies.errors import DocumentError, Problem
 from policies.host_model import Policy
 from policies.kinds import datapath_id, kernel_name, or_null
+from policies.layout import JsonText
 from policies.model import Chain, Netmaker, OpenFlow, PrivacyRouter, SocketNetworking, Vps, Warp, WireGuard, Xray
 from policies.read_chain import read_chain, read_warp, read_wireguard, read_xray_and_vps
 from policies.read_host import FOREIGN_KEYS, KEYS, is_host_document, read_director
@@ -35,18 +36,44 @@ def parse(text: str, file: str) -> PrivacyRouter:
 
     Raises DocumentError with every problem of the document.
     """
-    chain = _parse(text, file, chain_needed=True).privacy_router
-    assert chain is not None
-    return chain
+    return read(text, file).chain
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A document that was read: what it asks for, and what helps to read its next version."""
+
+    file: str
+    text: str = field(repr=False)
+    policy: Policy
+    json: JsonText | None = field(repr=False, compare=False)
+
+    @property
+    def chain(self) -> PrivacyRouter:
+        assert self.policy.privacy_router is not None
+        return self.policy.privacy_router
+
+
+def read(text: str, file: str, earlier: Reading | None = None) -> Reading:
+    """A document that has a chain's policy. Raises DocumentError with every problem of the document.
+
+    ``earlier``, what an earlier text of the same file meant, makes it quick: the result is the same, but the values of
+    list items that have not changed, nor moved, are the earlier objects.
+    """
+    before = earlier if earlier is not None and earlier.file == file else None
+    if before is not None and before.text == text:
+        return before
+    document = parse_document(text, file, before.json if before else None)
+    policy = _read(document, chain_needed=True, earlier=before.chain if before else None)
+    return Reading(file, text, policy, document.json)
 
 
 def parse_policy(text: str, file: str) -> Policy:
     """All that a text asks for. Raises DocumentError with every problem of the document."""
-    return _parse(text, file, chain_needed=False)
+    return _read(parse_document(text, file), chain_needed=False)
 
 
-def _parse(text: str, file: str, chain_needed: bool) -> Policy:
-    document = parse_document(text, file)
+def _read(document: Document, chain_needed: bool, earlier: PrivacyRouter | None = None) -> Policy:
     findings = Findings(document)
     top = Section(findings, document.root, "", _TopLevel)
     chain = director = None
@@ -56,14 +83,14 @@ def _parse(text: str, file: str, chain_needed: bool) -> Policy:
         problems += check_host(director, document.place, frozenset(findings.unread))
     if top.has("privacy_router") or chain_needed or director is None:
         top.needs("privacy_router")
-        chain = _read_chain(findings, top)
-        problems += check(chain, document.place, frozenset(findings.unread))
+        chain = _read_chain(findings, top, earlier or PrivacyRouter())
+        problems += check(chain, document.place, frozenset(findings.unread), earlier)
     if findings.problems or problems:
         raise DocumentError([*findings.problems, *problems])
     return Policy(chain, director)
 
 
-def _read_chain(findings: Findings, top: Section) -> PrivacyRouter:
+def _read_chain(findings: Findings, top: Section, earlier: PrivacyRouter) -> PrivacyRouter:
     root = top.section("privacy_router", PrivacyRouter)
     xray, vps = read_xray_and_vps(root.section("xray", Xray), root.section("vps", Vps))
     return PrivacyRouter(
@@ -72,10 +99,12 @@ def _read_chain(findings: Findings, top: Section) -> PrivacyRouter:
         warp=read_warp(root.section("warp", Warp)),
         xray=xray,
         vps=vps,
-        socket_networking=read_socket_networking(root.section("socket_networking", SocketNetworking)),
-        openflow=read_openflow(root.section("openflow", OpenFlow)),
+        socket_networking=read_socket_networking(
+            root.section("socket_networking", SocketNetworking), earlier.socket_networking
+        ),
+        openflow=read_openflow(root.section("openflow", OpenFlow), earlier.openflow),
         netmaker=read_netmaker(root.section("netmaker", Netmaker)),
-        containers=read_containers(root),
+        containers=read_containers(root, earlier.containers),
         chain=read_chain(root.section("chain", Chain)),
         datapath_id=root.read("datapath_id", or_null(datapath_id), PrivacyRouter.datapath_id),
         source=findings.document.file,

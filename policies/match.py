@@ -9,12 +9,13 @@ that it needs, or refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 
 from policies.kinds import Unfit, described
-from policies.match_fields import ALIASES, ANY, IMPLIED, KNOWN, REFUSED, WORDS, canonical
+from policies.match_fields import ALIASES, ANY, IMPLIED, KNOWN, REFUSED, WORDS, canonical, writer
 
 Match = tuple[tuple[str, str], ...]
 
@@ -24,15 +25,15 @@ _PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
 _IN_ARP = {"nw_src": "arp_spa", "nw_dst": "arp_tpa", "nw_proto": "arp_op"}  # as ovs-ofctl reads them after "arp"
 _WORD_OF = {meaning: word for word, meaning in WORDS.items()}
 _NEEDING_NOTHING = frozenset(("in_port", "nw_src", "nw_dst", *WORDS))  # spares the look at prerequisites
+_TELLING = frozenset(("dl_type", "nw_proto", "icmp_type", "icmp_code", "vlan_vid", "vlan_pcp"))  # say more than a value
 _NOT_A_MATCH = frozenset(("priority", "table", "cookie", "actions", "action", "idle_timeout", "hard_timeout"))
 
 
-class MatchError(ValueError):
+class MatchError(Unfit):
     """The match cannot be used. ``problems``: (key of the map or "", message)."""
 
-    def __init__(self, problems: list[tuple[str, str]]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(f"{key}: {message}" if key else message for key, message in problems))
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{key}: {message}" if key else message for key, message in problems), problems)
 
 
 @dataclass
@@ -45,8 +46,88 @@ class _Reading:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
 
+def match(value: object) -> Match:
+    """The match of a document. Raises Unfit."""
+    if not isinstance(value, (dict, str)):
+        raise Unfit(f"expected a map of match fields, or ovs-ofctl text, got {described(value)}")
+    return normalise(value)
+
+
 def normalise(given: Mapping[str, object] | str) -> Match:
     """The normal form of a match. Raises MatchError with everything that is wrong with it."""
+    found = _by_its_shape(given)
+    return _with_care(given) if found is None else found
+
+
+def _by_its_shape(given: Mapping[str, object] | str) -> Match | None:
+    """The normal form, if the names alone tell what becomes of their values. A policy has many matches of one shape."""
+    names, texts = _names_and_texts(given)
+    shape = _shape(tuple(names))
+    if shape is None:
+        return None
+    try:
+        for index, write in shape.fields:
+            texts[index] = write(texts[index])
+            if texts[index] == ANY:
+                return None
+    except Unfit:
+        return None
+    return tuple([(name, texts[index]) if index >= 0 else (name, "") for name, index in shape.form])
+
+
+def _names_and_texts(given: Mapping[str, object] | str) -> tuple[list[str], list[str]]:
+    """What is given. The name "", which no field has, stands for what is not as usual."""
+    names: list[str] = []
+    texts: list[str] = []
+    legacy = given if isinstance(given, str) else ""
+    for key, value in given.items() if isinstance(given, dict) else ():
+        names.append(key)
+        if key not in WORDS and isinstance(value, (str, int)) and not isinstance(value, bool):
+            texts.append(str(value))
+        elif key in WORDS and isinstance(value, str) and (not value or ("=" in value and not legacy)):
+            texts.append("")
+            legacy = value or legacy
+        else:
+            return [""], []
+    for part in legacy.split(",") if legacy else ():
+        name, equals, text = part.partition("=")
+        names.append(name if bool(equals) != (name in WORDS) else "")
+        texts.append(text)
+    return names, texts
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What all matches of the same names have in common.
+
+    ``fields``: index of a name that has a value, and how the value is written. ``form``: the normal form, each name
+    with the index of its value among the texts, or -1 if it is a protocol.
+    """
+
+    fields: tuple[tuple[int, Callable[[str], str]], ...]
+    form: tuple[tuple[str, int], ...]
+
+
+@lru_cache(maxsize=1024)
+def _shape(names: tuple[str, ...]) -> _Shape | None:
+    """None if the names are not all known, are not enough, contradict each other, or if their values matter."""
+    reading = _Reading()
+    for index, given in enumerate(names):
+        name = ALIASES.get(given, given)
+        if given not in KNOWN or name in _TELLING or name in reading.fields:
+            return None
+        reading.fields[name] = "" if name in WORDS else str(index)
+        reading.said_by[name] = ("", given)
+        reading.claims.append(("", given))
+    try:
+        form = _with_prerequisites(reading)
+    except MatchError:
+        return None
+    fields = [(index, writer(given)) for index, given in enumerate(names) if given not in WORDS]
+    return _Shape(tuple(fields), tuple((name, int(text) if text else -1) for name, text in form))
+
+
+def _with_care(given: Mapping[str, object] | str) -> Match:
     reading = _Reading()
     if isinstance(given, str):
         _read_text(reading, "", given)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from socket import AF_INET, inet_pton
 
 from policies.field_forms import ANY, Address, Flags, Form, Mac, Number, Vlan, Words
 from policies.kinds import Unfit, described
 
-__all__ = ["ALIASES", "ANY", "FIELDS", "IMPLIED", "KNOWN", "REFUSED", "WORDS", "canonical", "value_text"]
+__all__ = ["ALIASES", "ANY", "FIELDS", "IMPLIED", "KNOWN", "REFUSED", "WORDS", "canonical", "value_text", "writer"]
 
 _IPV4 = Address(32, "IPv4", "192.0.2.1 or 192.0.2.0/24")
 _IPV6 = Address(128, "IPv6", "2001:db8::1 or 2001:db8::/32")
@@ -163,15 +164,31 @@ def _dscp(text: str) -> str:
     return str(Number(6).parse(text)[0] << 2)
 
 
+def _ipv4(text: str) -> str:
+    """inet_pton(3) takes an IPv4 address in one spelling only, so that one without a mask is canonical."""
+    try:
+        inet_pton(AF_INET, text)
+    except (OSError, ValueError):
+        return _IPV4.text(*_IPV4.parse(text))
+    return text
+
+
 _OWN_WAY: dict[str, Callable[[str], str]] = {"in_port": _port_name, "ip_dscp": _dscp}
 
 
-def canonical(given: str, text: str) -> str:
-    """The one text for the value of the field, which may be given by any of its names. Raises Unfit."""
+def writer(given: str) -> Callable[[str], str]:
+    """What makes of a text the one text for the value of the field, which may be given by any of its names."""
     if given in _OWN_WAY:
-        return _OWN_WAY[given](text)
+        return _OWN_WAY[given]
     form = FIELDS[ALIASES.get(given, given)]
-    return form.text(*form.parse(text))
+    if form is _IPV4:
+        return _ipv4
+    return lambda text: form.text(*form.parse(text))
+
+
+def canonical(given: str, text: str) -> str:
+    """Raises Unfit."""
+    return writer(given)(text)
 
 
 def value_text(name: str, text: str) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal
+from typing import Literal, NamedTuple
 
 NetworkType = Literal["privacy", "mesh"]
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a value stands: file, line (from 1) and dotted path in the document."""
 
     file: str
@@ -29,8 +28,8 @@ NOWHERE = Place("(made by hand)", 0, "")
 
 
 @dataclass(frozen=True)
-class WireGuard:
-    """The gateway hop: a WireGuard server in a container, reached by the clients."""
+class Gateway:
+    """A gateway hop: a WireGuard server in a container, reached by its clients."""
 
     enabled: bool = True
     container_id: int = 100
@@ -40,6 +39,21 @@ class WireGuard:
     device: str = "wg100"  # default: "wg<container_id>"
     endpoint: str | None = None  # host clients dial; None: the address of the node's default route
     dns: tuple[IPv4Address, ...] = (IPv4Address("9.9.9.9"),)  # written into client profiles
+
+
+@dataclass(frozen=True)
+class FurtherGateway(Gateway):
+    """A gateway beside the first, with clients of its own."""
+
+    client_subnet: IPv4Network = field(kw_only=True)  # as chain.client_subnet is for the first; it is .1 there
+    place: Place = field(default=NOWHERE, compare=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class WireGuard(Gateway):
+    """The first gateway. ``further`` ones take from it what they leave open."""
+
+    further: tuple[FurtherGateway, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,8 +70,8 @@ class Warp:
 
 
 @dataclass(frozen=True)
-class Xray:
-    """The Xray (VLESS over TLS) client hop."""
+class XrayClient:
+    """An Xray (VLESS over TLS) client hop."""
 
     enabled: bool = True
     container_id: int = 101
@@ -66,6 +80,20 @@ class Xray:
     tproxy_port: int = 12345  # where TPROXY delivers the clients' packets
     vps_address: str = ""
     vps_port: int = 443
+
+
+@dataclass(frozen=True)
+class FurtherXray(XrayClient):
+    """An Xray client beside the first: they share the clients (``policies.shares``)."""
+
+    place: Place = field(default=NOWHERE, compare=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Xray(XrayClient):
+    """The first Xray client. ``further`` ones take from it what they leave open."""
+
+    further: tuple[FurtherXray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,3 +204,18 @@ class PrivacyRouter:
     chain: Chain = Chain()
     datapath_id: int | None = None  # of the bridge; None: Open vSwitch's own choice
     source: str = field(default="", compare=False)  # the file it came from
+
+    @property
+    def gateways(self) -> tuple[Gateway, ...]:
+        """All of them, enabled or not, the first one first."""
+        return self.wireguard, *self.wireguard.further
+
+    @property
+    def xrays(self) -> tuple[XrayClient, ...]:
+        """All of them, enabled or not, the first one first."""
+        return self.xray, *self.xray.further
+
+    @property
+    def client_subnets(self) -> tuple[IPv4Network, ...]:
+        """Of each of the gateways."""
+        return self.chain.client_subnet, *(gateway.client_subnet for gateway in self.wireguard.further)

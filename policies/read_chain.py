@@ -17,13 +17,13 @@ from policies.kinds import (
     resolver,
     subnet,
 )
-from policies.model import Chain, Vps, Warp, WireGuard, Xray
+from policies.model import Chain, FurtherGateway, FurtherXray, Vps, Warp, WireGuard, Xray
 from policies.reader import Section
 
 
 def read_wireguard(section: Section) -> WireGuard:
     number = section.read("container_id", container_number, WireGuard.container_id)
-    return WireGuard(
+    first = WireGuard(
         enabled=section.read("enabled", boolean, WireGuard.enabled),
         container_id=number,
         socket_port=section.read("socket_port", kernel_name, WireGuard.socket_port),
@@ -33,6 +33,28 @@ def read_wireguard(section: Section) -> WireGuard:
         endpoint=section.read("endpoint", or_null(host), WireGuard.endpoint),
         dns=section.values("dns", resolver, WireGuard.dns),
     )
+    further = (_further_gateway(entry, first) for entry in section.sections("further", FurtherGateway))
+    return replace(first, further=tuple(gateway for gateway in further if gateway is not None))
+
+
+def _further_gateway(section: Section, first: WireGuard) -> FurtherGateway | None:
+    """Its port and its clients' subnet stand in profiles that are given away, so they never follow from its place."""
+    number = section.require("container_id", container_number)
+    listen_port = section.require("listen_port", port_number)
+    clients = section.require("client_subnet", subnet)
+    gateway = FurtherGateway(
+        enabled=section.read("enabled", boolean, FurtherGateway.enabled),
+        container_id=number or 0,
+        socket_port=section.read("socket_port", kernel_name, f"internal_{number}"),
+        zero_config=section.read("zero_config", boolean, first.zero_config),
+        listen_port=listen_port or 0,
+        device=section.read("device", kernel_name, f"wg{number}"),
+        endpoint=section.read("endpoint", or_null(host), first.endpoint),
+        dns=section.values("dns", resolver, first.dns),
+        client_subnet=clients or Chain.client_subnet,
+        place=section.place,
+    )
+    return gateway if number and listen_port and clients else None
 
 
 def read_warp(section: Section) -> Warp:
@@ -66,7 +88,23 @@ def read_xray_and_vps(xray: Section, vps: Section) -> tuple[Xray, Vps]:
         client = replace(client, vps_address=server.xray_server)
     if not xray.has("vps_port"):
         client = replace(client, vps_port=server.xray_port)
-    return client, server
+    further = (_further_xray(entry, client) for entry in xray.sections("further", FurtherXray))
+    return replace(client, further=tuple(each for each in further if each is not None)), server
+
+
+def _further_xray(section: Section, first: Xray) -> FurtherXray | None:
+    number = section.require("container_id", container_number)
+    client = FurtherXray(
+        enabled=section.read("enabled", boolean, FurtherXray.enabled),
+        container_id=number or 0,
+        socket_port=section.read("socket_port", kernel_name, f"internal_{number}"),
+        socks_port=section.read("socks_port", port_number, first.socks_port),
+        tproxy_port=section.read("tproxy_port", port_number, first.tproxy_port),
+        vps_address=section.read("vps_address", host, first.vps_address),
+        vps_port=section.read("vps_port", port_number, first.vps_port),
+        place=section.place,
+    )
+    return client if number else None
 
 
 def read_chain(section: Section) -> Chain:

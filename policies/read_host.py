@@ -6,7 +6,7 @@ from dataclasses import fields, make_dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
-from policies.document import Document, Node, child_path
+from policies.document import Document
 from policies.host_kinds import (
     absolute_path,
     chain_name,
@@ -33,8 +33,9 @@ from policies.host_model import (
     XrayGroup,
     XrayNames,
 )
-from policies.kinds import Kind, Unfit, described, integer, kernel_name, one_of, port_number
+from policies.kinds import Kind, Unfit, address_and_port, described, integer, kernel_name, one_of, or_null, port_number
 from policies.reader import Findings, Section
+from policies.tree import LISTS, Node, child_path
 
 T = TypeVar("T")
 KEYS = ("xray", "tunnel_director", "paused_clients", "advanced")
@@ -79,7 +80,7 @@ def several(section: Section, key: str, kind: Kind[T]) -> tuple[T, ...]:
     if not section.has(key):
         return ()
     nodes = section.get(key).value
-    if not isinstance(nodes, tuple):
+    if not isinstance(nodes, LISTS):
         section.lose(key, f"expected a list, got {described(nodes)}")
         return ()
     result = []
@@ -145,6 +146,7 @@ def _tunnel(findings: Findings, name: str, node: Node, path: str) -> Tunnel:
         exclude=several(section, "exclude", country),
         exclude_ips=several(section, "exclude_ips", network),
         failover=several(section, "failover", tunnel_name),
+        probe=section.read("probe", or_null(address_and_port), Tunnel.probe),
         treatment=_treatment(section),
         place=section.place,
     )
@@ -170,6 +172,7 @@ def _xray_names(section: Section) -> XrayNames:
         fwmark=section.read("fwmark", word32, XrayNames.fwmark),
         fwmark_mask=section.read("fwmark_mask", word32, XrayNames.fwmark_mask),
         chain=section.read("chain", chain_name, XrayNames.chain),
+        guard=section.read("guard", chain_name, XrayNames.guard),
         clients_ipset=section.read("clients_ipset", set_name, XrayNames.clients_ipset),
         servers_ipset=section.read("servers_ipset", set_name, later),
     )
@@ -179,6 +182,8 @@ def _tunnel_names(section: Section) -> TunnelNames:
     base = section.read("pref_base", integer(2, 32765), TunnelNames.pref_base)
     return TunnelNames(
         chain=section.read("chain", chain_name, TunnelNames.chain),
+        guard=section.read("guard", chain_name, TunnelNames.guard),
+        guard_table=section.read("guard_table", one_of("security", "filter"), TunnelNames.guard_table),
         pref_base=base,
         mark_mask=section.read("mark_mask", word32, TunnelNames.mark_mask),
         mark_shift=section.read("mark_shift", integer(0, 31), TunnelNames.mark_shift),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from policies.document import parse_document, read_text
@@ -117,7 +116,7 @@ def _listed(numbers: set[int]) -> str:
 def _addresses_of_the_mesh(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:
     mesh = policy.netmaker.subnet
     owned = addresses(policy, functions(policy)).items()
-    taken: dict[IPv4Address, str] = {address: port for port, of_port in owned for address in of_port}
+    taken: dict[str, str] = {address: port for port, of_port in owned for address in of_port}
     for node, path in zip(topology.nodes, paths, strict=True):
         address = node.mesh_address
         if address is None:
@@ -125,8 +124,9 @@ def _addresses_of_the_mesh(topology: Topology, paths: list[str], policy: Privacy
                 yield f"{path}.mesh_address", f"missing: the node's own address in the mesh subnet {mesh}"
         elif address not in mesh or address in (mesh.network_address, mesh.broadcast_address):
             yield f"{path}.mesh_address", f"{address} is no address in the mesh subnet {mesh} (netmaker.subnet)"
-        elif address in taken:
-            yield f"{path}.mesh_address", f'{address} is an address of "{taken[address]}": choose another for the node'
+        elif str(address) in taken:
+            owner = taken[str(address)]
+            yield f"{path}.mesh_address", f'{address} is an address of "{owner}": choose another for the node'
 
 
 def _one_node_has_the_chain(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:

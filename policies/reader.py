@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from policies.document import Document, Node, child_path
+from policies.document import Document
 from policies.errors import MOST_PROBLEMS, DocumentError, Problem
-from policies.kinds import Kind, Unfit, described, or_null
+from policies.kinds import Kind, Unfit, described
 from policies.model import Place
+from policies.tree import LISTS, Node, Nodes, child_path, plain
 
 T = TypeVar("T")
 
@@ -78,14 +79,15 @@ class Section:
         if node is None:
             return default
         try:
-            return kind(node.value)
+            return kind(plain(node.value))
         except Unfit as unfit:
-            self._findings.lose(node.line, child_path(self.path, key), str(unfit))
+            for inner, message in unfit.problems:
+                self.lose(key, message, inner)
             return default
 
     def require(self, key: str, kind: Kind[T]) -> T | None:
         """The value of a key that must be there; None, and a problem noted, when it is not."""
-        return self.read(key, or_null(kind), None) if self.needs(key) else None
+        return self.read(key, kind, None) if self.needs(key) else None
 
     def needs(self, key: str) -> bool:
         """True if the key is there; a problem is noted if not."""
@@ -104,38 +106,43 @@ class Section:
 
     def sections(self, key: str, record: type[Any]) -> Iterator[Section]:
         """The mappings in the list under a key."""
-        for index, node in enumerate(self._list(key)):
-            yield Section(self._findings, node, f"{self.path}.{key}[{index}]", record)
+        for index, node in enumerate(self.nodes(key)):
+            yield self.item(node, f"{self.path}.{key}[{index}]", record)
+
+    def item(self, node: Node, path: str, record: type[Any]) -> Section:
+        """A mapping of this document that stands at this path."""
+        return Section(self._findings, node, path, record)
 
     def values(self, key: str, kind: Kind[T], default: tuple[T, ...]) -> tuple[T, ...]:
         """The values of the list under a key. A list that is given must not be empty."""
         if key not in self._children:
             return default
         result: list[T] = []
-        nodes = self._list(key)
+        nodes = self.nodes(key)
         for index, node in enumerate(nodes):
             try:
-                result.append(kind(node.value))
+                result.append(kind(plain(node.value)))
             except Unfit as unfit:
                 self._findings.lose(node.line, f"{self.path}.{key}[{index}]", str(unfit))
-        if not nodes and isinstance(self._children[key].value, tuple):
+        if not nodes and isinstance(self._children[key].value, LISTS):
             self.lose(key, "expected at least one entry in this list")
         return tuple(result)
 
     def lose(self, key: str, message: str, inner: str | int = "") -> None:
         """Note that the value of a key cannot be used, or that of ``inner`` in the mapping or list under it."""
         node, path = self._children[key], child_path(self.path, key)
-        if isinstance(inner, int) and isinstance(node.value, tuple):
+        if isinstance(inner, int) and isinstance(node.value, LISTS):
             node, path = node.value[inner], f"{path}[{inner}]"
         elif isinstance(inner, str) and inner and isinstance(node.value, dict):
             node, path = node.value[inner], child_path(path, inner)
         self._findings.lose(node.line, path, message)
 
-    def _list(self, key: str) -> tuple[Node, ...]:
+    def nodes(self, key: str) -> Nodes:
+        """The items of the list under a key; none, and a problem noted, if there is something else."""
         node = self._children.get(key)
         if node is None:
             return ()
-        if not isinstance(node.value, tuple):
+        if not isinstance(node.value, LISTS):
             self.lose(key, f"expected a list, got {described(node.value)}")
             return ()
         return node.value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from policies.model import Place, PrivacyRouter, Socket
+from policies.model import FunctionRoute, Gateway, Place, PrivacyRouter, Socket, XrayClient
 
 ROOT = "privacy_router"
 Found = Iterator[tuple[str, str]]  # (path of the offending value, message)
@@ -13,14 +14,34 @@ Found = Iterator[tuple[str, str]]  # (path of the offending value, message)
 
 @dataclass(frozen=True)
 class Case:
-    """A policy, and where its values stand."""
+    """A policy, and where its values stand. ``earlier`` is its earlier version, which held to all rules."""
 
     policy: PrivacyRouter
     place: Callable[[str], Place]
+    earlier: PrivacyRouter | None = None
 
     def line(self, path: str) -> str:
         """For messages that name a second place: "line 12"."""
         return f"line {self.place(path).line}"
+
+    @cached_property
+    def new_routes(self) -> Sequence[FunctionRoute]:
+        """The function routes of which a rule that looks at each alone does not know already that it is right."""
+        routes = self.policy.openflow.function_routing
+        if self.earlier is None or _without_flows(self.earlier) != _without_flows(self.policy):
+            return routes
+        known = set(map(id, self.earlier.openflow.function_routing))
+        return [route for route in routes if id(route) not in known]
+
+    @cached_property
+    def all_matches_differ(self) -> bool:
+        """Of the function routes. Then no two can be in each other's way, nor be back ends of one function."""
+        matches = [route.match_fields for route in self.policy.openflow.function_routing]
+        return len(set(matches)) == len(matches)
+
+
+def _without_flows(policy: PrivacyRouter) -> PrivacyRouter:
+    return replace(policy, openflow=replace(policy.openflow, privacy_flows=(), function_routing=()))
 
 
 @dataclass(frozen=True)
@@ -44,27 +65,29 @@ class HopFacts:
 
 
 def all_hops(policy: PrivacyRouter) -> tuple[HopFacts, ...]:
-    """The three hops of the chain in its order, enabled or not."""
-    gateway, warp, xray = policy.wireguard, policy.warp, policy.xray
-    return (
-        HopFacts(
-            "WireGuard gateway",
-            gateway.enabled,
-            gateway.socket_port,
-            f"{ROOT}.wireguard.socket_port",
-            gateway.container_id,
-            f"{ROOT}.wireguard.container_id",
-        ),
-        HopFacts("WARP hop", warp.enabled, warp.interface, f"{ROOT}.warp.interface", None, ""),
-        HopFacts(
-            "Xray client",
-            xray.enabled,
-            xray.socket_port,
-            f"{ROOT}.xray.socket_port",
-            xray.container_id,
-            f"{ROOT}.xray.container_id",
-        ),
-    )
+    """The hops of the chain in its order, enabled or not."""
+    gateways = (_of_container("WireGuard gateway", gateway, path) for gateway, path in gateway_paths(policy))
+    warp = HopFacts("WARP hop", policy.warp.enabled, policy.warp.interface, f"{ROOT}.warp.interface", None, "")
+    xrays = (_of_container("Xray client", xray, path) for xray, path in xray_paths(policy))
+    return *gateways, warp, *xrays
+
+
+def _of_container(title: str, hop: Gateway | XrayClient, path: str) -> HopFacts:
+    """A hop beside the first of its kind has its container's number in its title."""
+    title = f"{title} {hop.container_id}" if path.endswith("]") else title
+    port_path, container_path = f"{path}.socket_port", f"{path}.container_id"
+    return HopFacts(title, hop.enabled, hop.socket_port, port_path, hop.container_id, container_path)
+
+
+def gateway_paths(policy: PrivacyRouter) -> tuple[tuple[Gateway, str], ...]:
+    """Every gateway, and where the document has it."""
+    further = ((gateway, gateway.place.path) for gateway in policy.wireguard.further)
+    return (policy.wireguard, f"{ROOT}.wireguard"), *further
+
+
+def xray_paths(policy: PrivacyRouter) -> tuple[tuple[XrayClient, str], ...]:
+    """Every Xray client, and where the document has it."""
+    return (policy.xray, f"{ROOT}.xray"), *((xray, xray.place.path) for xray in policy.xray.further)
 
 
 def hops(policy: PrivacyRouter) -> tuple[HopFacts, ...]:

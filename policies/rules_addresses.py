@@ -6,17 +6,25 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 
 from policies.model import PrivacyRouter
-from policies.rules import ROOT, Case, Found, Rule, hops
+from policies.rules import ROOT, Case, Found, Rule, hops, xray_paths
 
-_SUBNETS = ("chain.subnet", "chain.client_subnet", "netmaker.subnet")
+_FURTHER = ("wireguard.further", "xray.further")
+_SUBNETS = ("chain.subnet", "chain.client_subnet", "netmaker.subnet", "wireguard.further")
 
 
 def _subnets(policy: PrivacyRouter) -> tuple[tuple[str, IPv4Network], ...]:
-    values = (policy.chain.subnet, policy.chain.client_subnet, policy.netmaker.subnet)
-    return tuple(zip(_SUBNETS, values, strict=True))
+    """Every subnet of the document, and its path without the root."""
+    further = ((f"{it.place.path}.client_subnet".removeprefix(f"{ROOT}."), it) for it in policy.wireguard.further)
+    return (
+        ("chain.subnet", policy.chain.subnet),
+        ("chain.client_subnet", policy.chain.client_subnet),
+        ("netmaker.subnet", policy.netmaker.subnet),
+        *((path, gateway.client_subnet) for path, gateway in further),
+    )
 
 
 def subnets_apart(case: Case) -> Found:
+    """Whether their hops are enabled or not: what is switched on later must not come as a surprise."""
     for (name, subnet), (other, second) in combinations(_subnets(case.policy), 2):
         if subnet.overlaps(second):
             where = case.line(f"{ROOT}.{name}")
@@ -38,8 +46,9 @@ def containers_fit_the_chain(case: Case) -> Found:
 
 
 def vps_is_known(case: Case) -> Found:
-    if case.policy.xray.enabled and not case.policy.xray.vps_address:
-        yield f"{ROOT}.xray.vps_address", "missing: Xray needs the name or IPv4 address of its server"
+    for xray, path in xray_paths(case.policy):
+        if xray.enabled and not xray.vps_address:
+            yield f"{path}.vps_address", "missing: Xray needs the name or IPv4 address of its server"
 
 
 def vps_agrees(case: Case) -> Found:
@@ -55,28 +64,29 @@ def vps_agrees(case: Case) -> Found:
 
 
 def vps_is_elsewhere(case: Case) -> Found:
-    try:
-        address = IPv4Address(case.policy.xray.vps_address)
-    except ValueError:  # a name, or none
-        return
-    for name, subnet in _subnets(case.policy):
-        if address in subnet:
-            message = f"{address} lies in {name} ({subnet}): the server is a machine elsewhere"
-            yield f"{ROOT}.xray.vps_address", message
+    for xray, path in xray_paths(case.policy):
+        try:
+            address = IPv4Address(xray.vps_address)
+        except ValueError:  # a name, or none
+            continue
+        for name, subnet in _subnets(case.policy):
+            if address in subnet:
+                message = f"{address} lies in {name} ({subnet}): the server is a machine elsewhere"
+                yield f"{path}.vps_address", message
 
 
 def xray_listens_apart(case: Case) -> Found:
-    xray = case.policy.xray
-    if xray.enabled and xray.socks_port == xray.tproxy_port:
-        where = case.line(f"{ROOT}.xray.socks_port")
-        yield f"{ROOT}.xray.tproxy_port", f"{xray.tproxy_port} is socks_port as well ({where}): choose another port"
+    for xray, path in xray_paths(case.policy):
+        if xray.enabled and xray.socks_port == xray.tproxy_port:
+            where = case.line(f"{path}.socks_port")
+            yield f"{path}.tproxy_port", f"{xray.tproxy_port} is socks_port as well ({where}): choose another port"
 
 
 RULES = (
     Rule(subnets_apart, _SUBNETS),
-    Rule(containers_fit_the_chain, ("chain.subnet", "wireguard.enabled", "xray.enabled")),
-    Rule(vps_is_known, ("xray.vps_address", "vps.xray_server", "xray.enabled")),
+    Rule(containers_fit_the_chain, ("chain.subnet", "wireguard.enabled", "xray.enabled", *_FURTHER)),
+    Rule(vps_is_known, ("xray.vps_address", "vps.xray_server", "xray.enabled", "xray.further")),
     Rule(vps_agrees, ("xray.vps_address", "vps.xray_server", "xray.vps_port", "vps.xray_port")),
-    Rule(vps_is_elsewhere, ("xray.vps_address", "vps.xray_server", *_SUBNETS)),
-    Rule(xray_listens_apart, ("xray.socks_port", "xray.tproxy_port")),
+    Rule(vps_is_elsewhere, ("xray.vps_address", "vps.xray_server", "xray.further", *_SUBNETS)),
+    Rule(xray_listens_apart, ("xray.socks_port", "xray.tproxy_port", "xray.further")),
 )

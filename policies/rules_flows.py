@@ -10,6 +10,7 @@ from policies.rules import Case, Found, Rule, hops, mesh_ports, privacy_ports
 
 _SOCKETS = ("socket_networking.privacy_sockets", "socket_networking.mesh_sockets")
 _PORTS = (*_SOCKETS, "wireguard.socket_port", "warp.interface", "xray.socket_port", "netmaker")
+_FURTHER = ("wireguard.further", "xray.further")
 
 
 def privacy_flow_ports(case: Case) -> Found:
@@ -45,14 +46,28 @@ def _not_enabled(case: Case, port: str) -> str:
     return f'no enabled hop sends by "{port}"; those that do are {", ".join(enabled) or "none"}: remove this flow'
 
 
+def xrays_share_the_clients(case: Case) -> Found:
+    """Where there are several Xray clients, a flow sends to the first one's port, and each takes its share there."""
+    first, further = case.policy.xray.socket_port, {xray.socket_port for xray in case.policy.xray.further}
+    for flow in case.policy.openflow.privacy_flows if further else ():
+        for index, action in enumerate(flow.actions):
+            port, path = output_port(action), f"{flow.place.path}.actions[{index}]"
+            if port in further:
+                message = f'a client\'s address decides whether it has "{port}" (docs/policy.md): send to "{first}"'
+                yield path, f"{message}, which stands for all Xray clients"
+            elif port == first and index < len(flow.actions) - 1:
+                yield path, f'"{first}" stands for several Xray clients, and must be the last action'
+
+
 def function_route_ports(case: Case) -> Found:
     sockets = {socket.name for socket in case.policy.socket_networking.mesh_sockets}
-    for route in case.policy.openflow.function_routing:
+    for route in case.new_routes:
         if route.target_socket not in sockets:
             yield f"{route.place.path}.target_socket", _not_mesh_socket(case, route.target_socket, sockets)
-        path, in_port = f"{route.place.path}.match_fields.in_port", dict(route.match_fields).get("in_port")
+        in_port = next((text for name, text in route.match_fields if name == "in_port"), None)
         if in_port is None:
             continue
+        path = f"{route.place.path}.match_fields.in_port"
         if in_port == route.target_socket:
             yield path, f'"{in_port}" is the target socket as well: Open vSwitch would drop the packet'
         elif in_port in privacy_ports(case.policy):
@@ -75,6 +90,8 @@ def privacy_flows_once(case: Case) -> Found:
 
 def function_routes_once(case: Case) -> Found:
     """Routes of one function that differ in nothing but the socket are its back ends."""
+    if case.all_matches_differ:
+        return
     yield from _once(case.policy.openflow.function_routing, "function route")
     seen: dict[tuple[object, ...], FunctionRoute] = {}
     for route in case.policy.openflow.function_routing:
@@ -121,8 +138,9 @@ def _does(entry: PrivacyFlow | FunctionRoute) -> str:
 
 
 RULES = (
-    Rule(privacy_flow_ports, (*_PORTS, "openflow.enabled")),
-    Rule(function_route_ports, _PORTS),
+    Rule(privacy_flow_ports, (*_PORTS, *_FURTHER, "openflow.enabled")),
+    Rule(xrays_share_the_clients, ("xray.socket_port", *_FURTHER)),
+    Rule(function_route_ports, (*_PORTS, *_FURTHER)),
     Rule(privacy_flows_once, ()),
     Rule(function_routes_once, ()),
 )

@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from socket import inet_aton
 
 from policies.functions import Function, addresses, functions
 from policies.match_fields import FIELDS
 from policies.model import FunctionRoute
 from policies.rules import ROOT, Case, Found, Rule
 
-_HOST = 0xFFFFFFFF
-
 
 def function_addresses(case: Case) -> Found:
-    """Mesh containers have addresses of the mesh. An address is that of one socket, or of one function's back ends."""
+    """Mesh containers have addresses of the mesh."""
     mesh = case.policy.netmaker.subnet
-    owners: dict[str, FunctionRoute] = {}
-    for route in case.policy.openflow.function_routing:
-        path, fields = f"{route.place.path}.match_fields", dict(route.match_fields)
-        if not fields:
-            yield path, "matches every packet of the mesh: name the function's address (nw_dst)"
-        if "nw_dst" not in fields:
+    lowest, highest = int(mesh.network_address), int(mesh.broadcast_address)
+    for route in case.new_routes:
+        text = _called(route)
+        if text is not None and "/" not in text and lowest < int.from_bytes(inet_aton(text), "big") < highest:
             continue
-        text = fields["nw_dst"]
+        path = f"{route.place.path}.match_fields"
+        if not route.match_fields:
+            yield path, "matches every packet of the mesh: name the function's address (nw_dst)"
+        if text is None:
+            continue
         value, mask = FIELDS["nw_dst"].parse(text)
         if mask & int(mesh.netmask) != int(mesh.netmask) or IPv4Address(value) not in mesh:
             yield path, f"{text} is outside the mesh subnet {mesh} (netmaker.subnet)"
-        elif mask == _HOST and IPv4Address(value) in (mesh.network_address, mesh.broadcast_address):
+        elif "/" not in text:
             yield path, f"{text} is the network or broadcast address of the mesh subnet {mesh}"
+
+
+def addresses_owned(case: Case) -> Found:
+    """An address is that of one socket, or of one function's back ends."""
+    owners: dict[str, FunctionRoute] = {}
+    for route in case.policy.openflow.function_routing:
+        text = _called(route)
+        if text is None or "/" in text:
+            continue
         owner = owners.setdefault(text, route)
-        same_entry = (owner.priority, owner.match_fields) == (route.priority, route.match_fields)
-        if mask == _HOST and owner.target_socket != route.target_socket and not same_entry:
+        if owner.target_socket == route.target_socket:
+            continue
+        if (owner.priority, owner.match_fields) != (route.priority, route.match_fields):
             message = f'{text} is the address of "{owner.target_socket}" already'
-            yield path, f"{message} (line {owner.place.line}): an address belongs to one socket"
+            whose = f"{message} (line {owner.place.line}): an address belongs to one socket"
+            yield f"{route.place.path}.match_fields", whose
+
+
+def _called(route: FunctionRoute) -> str | None:
+    """What it says of the destination."""
+    for name, text in route.match_fields:
+        if name == "nw_dst":
+            return text
+    return None
 
 
 def container_addresses(case: Case) -> Found:
@@ -40,16 +60,18 @@ def container_addresses(case: Case) -> Found:
     if all(container.address is None for container in case.policy.containers):
         return
     mesh = case.policy.netmaker.subnet
-    callers: dict[IPv4Address, set[str]] = {}
-    for function in functions(case.policy):
-        if function.address is not None:
-            callers.setdefault(function.address, set()).update(function.targets)
+    own = {str(container.address) for container in case.policy.containers}
+    callers: dict[str, set[str]] = {}
+    for route in case.policy.openflow.function_routing:
+        text = _called(route)
+        if text in own:
+            callers.setdefault(text, set()).add(route.target_socket)
     first: dict[IPv4Address, str] = {}
     for container in case.policy.containers:
         address, path = container.address, f"{container.place.path}.address"
         if address is None:
             continue
-        others = callers.get(address, set()) - {container.socket_port}
+        others = callers.get(str(address), set()) - {container.socket_port}
         if container.network_type != "mesh":
             yield path, "a privacy container's address follows from its id (chain.subnet): remove this key"
         elif address not in mesh or address in (mesh.network_address, mesh.broadcast_address):
@@ -67,8 +89,12 @@ def node_address(case: Case) -> Found:
     mesh, address = case.policy.netmaker.subnet, case.policy.netmaker.mesh_address
     if address is None:
         return
-    owned = addresses(case.policy, functions(case.policy))
-    path, owner = f"{ROOT}.netmaker.mesh_address", next((port for port, of in owned.items() if address in of), None)
+    taken = {str(it.address) for it in case.policy.containers} | set(
+        map(_called, case.policy.openflow.function_routing)
+    )
+    owned = addresses(case.policy, functions(case.policy)) if str(address) in taken else {}
+    path = f"{ROOT}.netmaker.mesh_address"
+    owner = next((port for port, of_port in owned.items() if str(address) in of_port), None)
     if address not in mesh or address in (mesh.network_address, mesh.broadcast_address):
         yield path, f"{address} is no address of a node in the mesh subnet {mesh} (netmaker.subnet)"
     elif owner is not None:
@@ -77,6 +103,8 @@ def node_address(case: Case) -> Found:
 
 def back_ends(case: Case) -> Found:
     """Calls that several back ends share must be told from answers, and answers must tell whose they are."""
+    if case.all_matches_differ:
+        return
     called = functions(case.policy)
     several = [function for function in called if len(function.targets) > 1]
     owned = addresses(case.policy, called) if several else {}
@@ -110,6 +138,7 @@ def _protocol(function: Function) -> str | None:
 
 RULES = (
     Rule(function_addresses, ("netmaker.subnet",)),
+    Rule(addresses_owned, ("netmaker.subnet",)),
     Rule(container_addresses, ("netmaker.subnet", "containers", "openflow.function_routing")),
     Rule(node_address, ("netmaker", "containers", "openflow.function_routing")),
     Rule(back_ends, ("containers", "openflow.function_routing")),

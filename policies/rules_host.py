@@ -8,10 +8,10 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from typing import TypeVar
 
-from policies.document import child_path
 from policies.errors import Problem
 from policies.host_model import MAIN, Client, Director, Mac, Tunnel
 from policies.model import NOWHERE, Place
+from policies.tree import child_path
 
 T = TypeVar("T")
 Found = Iterator[tuple[str, str]]  # (path of the offending value, message)
@@ -129,8 +129,15 @@ def preferences_apart(case: HostCase) -> Found:
 
 def names_apart(case: HostCase) -> Found:
     xray, names = case.director.advanced.xray, case.director.advanced.tunnel_director
-    if xray.chain == names.chain:
-        yield "advanced.tunnel_director.chain", f"{names.chain} is xray.chain as well: each needs a chain of its own"
+    chains = {"xray.chain": xray.chain}
+    for key, name in (
+        ("tunnel_director.chain", names.chain),
+        ("xray.guard", xray.guard),
+        ("tunnel_director.guard", names.guard),
+    ):
+        for other in (it for it, taken in chains.items() if taken == name):
+            yield f"advanced.{key}", f"{name} is {other} as well: each needs a chain of its own"
+        chains[key] = name
     if xray.clients_ipset == xray.servers_ipset:
         yield "advanced.xray.clients_ipset", f"{xray.clients_ipset} is the servers' set as well: each needs its own"
     for key in ("clients_ipset", "servers_ipset"):
@@ -162,6 +169,8 @@ def failover_is_possible(case: HostCase) -> Found:
             seen.add(name)
         if tunnel.name == MAIN and tunnel.failover:
             yield _tunnel_path(tunnel, "failover"), "main is an exemption and has nothing to fail over from"
+        if tunnel.name == MAIN and tunnel.probe:
+            yield _tunnel_path(tunnel, "probe"), "main is an exemption: there is no tunnel to probe"
 
 
 RULES: tuple[Callable[[HostCase], Found], ...] = (clients_once, clients_on_the_lan, failover_is_possible)

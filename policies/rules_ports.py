@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policies.model import NetworkType, Socket
-from policies.rules import ROOT, Case, Found, Rule, hops, sockets
+from policies.rules import ROOT, Case, Found, Rule, gateway_paths, hops, sockets
 from topology.plan import container_namespace
 
 _RANGES: dict[NetworkType, tuple[str, range]] = {
@@ -11,9 +11,10 @@ _RANGES: dict[NetworkType, tuple[str, range]] = {
     "mesh": ("200 and above", range(200, 1_000_000_000)),
 }
 _SOCKETS = ("socket_networking.privacy_sockets", "socket_networking.mesh_sockets")
-_ENABLED = ("wireguard.enabled", "warp.enabled", "xray.enabled")
-_HOP_PORTS = ("wireguard.socket_port", "warp.interface", "xray.socket_port")
-_CONTAINER_IDS = ("wireguard.container_id", "xray.container_id")
+_FURTHER = ("wireguard.further", "xray.further")
+_ENABLED = ("wireguard.enabled", "warp.enabled", "xray.enabled", *_FURTHER)
+_HOP_PORTS = ("wireguard.socket_port", "warp.interface", "xray.socket_port", *_FURTHER)
+_CONTAINER_IDS = ("wireguard.container_id", "xray.container_id", *_FURTHER)
 
 
 def container_ranges(case: Case) -> Found:
@@ -34,7 +35,7 @@ def container_ranges(case: Case) -> Found:
 
 
 def container_ids_once(case: Case) -> Found:
-    """Within each list, and between the two container hops."""
+    """Within each list, and among the hops that are containers."""
     policy = case.policy
     networking = policy.socket_networking
     lists = [
@@ -61,8 +62,9 @@ def names_once(case: Case) -> Found:
     claims = [("the bridge", policy.bridge_name, f"{ROOT}.bridge_name")]
     claims += [(f"the port of the {hop.title}", hop.port, hop.port_path) for hop in hops(policy)]
     claims += _socket_names([*others, *networking.mesh_sockets])
-    if policy.wireguard.enabled:
-        claims.append(("the gateway's WireGuard device", policy.wireguard.device, f"{ROOT}.wireguard.device"))
+    for gateway, path in gateway_paths(policy):
+        if gateway.enabled:
+            claims.append(("the gateway's WireGuard device", gateway.device, f"{path}.device"))
     if policy.warp.enabled:
         claims.append(("the WARP device", policy.warp.device, f"{ROOT}.warp.device"))
     if policy.netmaker.enabled:
@@ -98,7 +100,7 @@ def warp_namespace_free(case: Case) -> Found:
 
 
 def hops_have_their_sockets(case: Case) -> Found:
-    """The gateway and Xray are plugged in by a privacy socket of their own container, where sockets are listed."""
+    """Gateways and Xrays are plugged in by a privacy socket of their own container, where sockets are listed."""
     listed = {socket.name: socket for socket in case.policy.socket_networking.privacy_sockets}
     for hop in hops(case.policy):
         if hop.container_id is None or not listed:
@@ -134,21 +136,33 @@ def containers_have_their_sockets(case: Case) -> Found:
 def chain_is_possible(case: Case) -> Found:
     """A hop that is not enabled leaves the chain. What remains must have an entrance and a way out."""
     policy = case.policy
-    if not policy.wireguard.enabled and (policy.warp.enabled or policy.xray.enabled):
+    gateway, xray = (any(hop.enabled for hop in kind) for kind in (policy.gateways, policy.xrays))
+    if not gateway and (policy.warp.enabled or xray):
         yield (
             f"{ROOT}.wireguard.enabled",
             "without its gateway the chain has no entrance: enable it, or disable warp and xray too",
         )
-    if policy.xray.enabled and not policy.warp.enabled:
+    if xray and not policy.warp.enabled:
         yield (
             f"{ROOT}.warp.enabled",
             "Xray needs an uplink; without the WARP hop it has none: enable warp, or disable xray",
         )
-    if policy.wireguard.enabled and not policy.warp.enabled and not policy.xray.enabled:
+    if gateway and not policy.warp.enabled and not xray:
         yield (
             f"{ROOT}.wireguard.enabled",
             "the gateway alone leads nowhere: enable warp, or disable the gateway too",
         )
+
+
+def gateways_listen_apart(case: Case) -> Found:
+    """Every gateway's UDP socket is in the node's namespace."""
+    first: dict[int, str] = {}
+    for gateway, path in gateway_paths(case.policy):
+        port, path = gateway.listen_port, f"{path}.listen_port"
+        if gateway.enabled and port in first:
+            yield path, f"UDP port {port} is another gateway's ({case.line(first[port])}): choose another"
+        if gateway.enabled:
+            first.setdefault(port, path)
 
 
 def sockets_are_on(case: Case) -> Found:
@@ -164,6 +178,7 @@ def sockets_are_on(case: Case) -> Found:
 RULES = (
     Rule(container_ranges, ()),
     Rule(container_ids_once, _CONTAINER_IDS),
+    Rule(gateways_listen_apart, ("wireguard.listen_port", "wireguard.further")),
     Rule(names_once, (*_HOP_PORTS, "bridge_name", "wireguard.device", "warp.device", "netmaker")),
     Rule(warp_namespace_free, ("warp.namespace", *_CONTAINER_IDS)),
     Rule(hops_have_their_sockets, (*_ENABLED, *_HOP_PORTS, *_CONTAINER_IDS, *_SOCKETS)),

@@ -50,10 +50,11 @@ def line_at(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def json_events(text: str) -> Iterator[Event]:
+def json_events(text: str, first_line: int = 1) -> Iterator[Event]:
+    """``first_line``: that of the text, where it is a part of a document."""
     _check_json(text)
     # Line by line, which is quick and sound: in JSON no token holds a line break.
-    for line, content in enumerate(text.split("\n"), 1):
+    for line, content in enumerate(text.split("\n"), first_line):
         for word in _JSON_TOKEN.findall(content):
             first = word[0]
             if first == '"':
@@ -93,7 +94,11 @@ def _json_word(word: str, line: int) -> Scalar:
 
 
 def _number(word: str) -> int | float:
-    return int(word) if _INTEGER.fullmatch(word) and len(word) <= _LONGEST_NUMBER else float(word)
+    return integer(word) if _INTEGER.fullmatch(word) else float(word)
+
+
+def integer(word: str) -> int | float:
+    return int(word) if len(word) <= _LONGEST_NUMBER else float(word)
 
 
 def yaml_events(text: str) -> Iterator[Event]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from policy_documents import EXAMPLE, problems
 
-from policies.document import DEEPEST, LARGEST, Node, parse_document, read_text
+from policies.document import LARGEST, parse_document, read_text
 from policies.errors import DocumentError
+from policies.json_frame import Doubt, json_tree
+from policies.syntax import SyntaxFault, json_events
+from policies.tree import DEEPEST, LISTS, MOST_VALUES, Node, build
+from policies.tree import plain as plain_value
 
 
 def plain(node: Node) -> object:
+    """Node by node, as whoever looks for the line of something meets them."""
     if isinstance(node.value, dict):
         return {key: plain(child) for key, child in node.value.items()}
-    return [plain(child) for child in node.value] if isinstance(node.value, tuple) else node.value
+    return [plain(child) for child in node.value] if isinstance(node.value, LISTS) else node.value
 
 
 def refusal(text: str, file: str) -> tuple[int, str]:
@@ -45,7 +51,7 @@ def test_json_lines_are_counted_by_newlines_only() -> None:
     assert isinstance(root.value, dict)
     b = root.value["b"]
     assert (root.value["a"].line, b.key_line, b.line) == (1, 3, 5)
-    assert isinstance(b.value, tuple)
+    assert isinstance(b.value, LISTS)
     assert [node.line for node in b.value] == [5, 6]
 
 
@@ -77,6 +83,94 @@ def test_every_duplicate_key_is_named_with_its_path() -> None:
     with pytest.raises(DocumentError) as caught:
         parse_document('{"a": [{"b": 1,\n"b": 2}],\n"a": 3}', "a.json")
     assert [(problem.place.line, problem.place.path) for problem in caught.value.problems] == [(2, "a[0].b"), (3, "a")]
+
+
+def test_a_key_given_twice_in_an_item_of_a_list() -> None:
+    at, said = refusal('{"a": [{"b": 1},\n{"c": {"b": 1,\n"b": 2}}]}', "a.json")
+    assert (at, "given twice, first in line 2" in said) == (3, True)
+
+
+def test_depth_counts_what_is_inside_each_other_only() -> None:
+    inner = "[" * (DEEPEST - 2) + "]" * (DEEPEST - 2)
+    parse_document('{"a": [' + inner + "]}", "a.json")
+    parse_document('{"a": [[' + ", ".join(["[[]]"] * 100) + "]]}", "a.json")
+    assert "nested deeper" in refusal('{"a": [1, [' + inner + "]]}", "a.json")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ('{"a": "é' + "a" * LARGEST + '"}', "a.json"),
+        ("a: " + "é" * (LARGEST // 2), "a.yaml"),
+    ],
+)
+def test_texts_that_no_file_may_hold(text: str, file: str) -> None:
+    assert refusal(text, file) == (0, "larger than 32 MiB, which no policy is")
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "line"),
+    [
+        ('{"a": [' + "1," * MOST_VALUES + "1]}", "a.json", 0),
+        ('{"a": [' + "[]," * (MOST_VALUES // 2) + "[]]}", "a.json", 0),
+        ("a:\n" + "- 1\n" * (MOST_VALUES + 1), "a.yaml", MOST_VALUES + 2),
+    ],
+)
+def test_a_document_of_tiny_values_is_refused_before_it_takes_memory(text: str, file: str, line: int) -> None:
+    at, said = refusal(text, file)
+    assert (at, "1,000,000" in said) == (line, True), (at, said)
+
+
+def with_care(text: str) -> Node | None:
+    return build(json_events(text), "a.json")
+
+
+def unfolded(node: Node) -> object:
+    """The node with the nodes of all lists in it."""
+    if isinstance(node.value, dict):
+        return {key: unfolded(child) for key, child in node.value.items()}, node.line, node.key_line
+    value = [unfolded(child) for child in node.value] if isinstance(node.value, LISTS) else node.value
+    return value, type(value), node.line, node.key_line
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_quick_way_and_the_careful_way_see_the_same(seed: int) -> None:
+    random = Random(seed)
+    earlier = None
+    for _ in range(300):
+        text = _random_json(random, 0)
+        text = text if random.random() < 0.6 or earlier is None else _spliced(random, earlier.text, text)
+        try:
+            careful = with_care(text)
+        except (SyntaxFault, DocumentError):
+            with pytest.raises(Doubt):
+                json_tree(text, "a.json", earlier)
+            continue
+        assert careful is not None
+        for before in (None, earlier):
+            quick, read = json_tree(text, "a.json", before)
+            assert unfolded(quick) == unfolded(careful), text
+            assert plain_value(quick.value) == plain(careful), text
+        earlier = read
+
+
+def _spliced(random: Random, one: str, other: str) -> str:
+    return one[: random.randrange(len(one) + 1)] + other + one[random.randrange(len(one) + 1) :]
+
+
+def _random_json(random: Random, depth: int) -> str:
+    blank = random.choice(("", "", " ", "\n", "\r\n\t"))
+    words = ("1", "-0", "1.5", "1e999", "true", "null", "9" * 41, '""', '"a, [b"', '"\\u0041"', '"{é"')
+    odd = ("NaN", '"\\ud83d"', "01", "[1,]")
+    kind = random.random() if depth < 5 else 1.0
+    if kind < 0.3:
+        keys = random.sample(("a", "b", "c d", "", "é"), random.randrange(4)) + ["a"] * (random.random() < 0.03)
+        inner = (f'"{key}"{blank}:{_random_json(random, depth + 1)}' for key in keys)
+        return f"{blank}{{{blank}{f',{blank}'.join(inner)}{blank}}}{blank}"
+    if kind < 0.7:
+        items = (_random_json(random, depth + 1) for _ in range(random.randrange(6)))
+        return f"{blank}[{blank}{f'{blank},'.join(items)}]{blank}"
+    return f"{blank}{random.choice(odd if random.random() < 0.02 else words)}"
 
 
 def test_yaml_scalars_mean_what_yaml_1_2_says() -> None:
@@ -140,7 +234,7 @@ def test_a_document_is_a_mapping(text: str) -> None:
     [
         (b'{"a":\n"\xff"}', 2, "not UTF-8 text (byte 0xff)"),
         ("{}".encode("utf-16"), 1, "not UTF-8"),
-        (b" " * (LARGEST + 1), 0, "larger than 16 MiB"),
+        (b" " * (LARGEST + 1), 0, "larger than 32 MiB"),
     ],
 )
 def test_files_that_cannot_be_text(tmp_path: Path, content: bytes, line: int, message: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
-from policies.match import MatchError, normalise
+from policies.kinds import Unfit
+from policies.match import MatchError, _by_its_shape, _with_care, normalise
+from policies.match_fields import FIELDS, WORDS, canonical
 
 VECTOR_DB = (("ip", ""), ("nw_dst", "100.104.70.10"))
 
@@ -160,6 +164,66 @@ def test_refusals_name_the_key(given: dict[str, object] | str, key: str, message
         normalise(given)
     ((found, said),) = caught.value.problems
     assert (found, message in said) == (key, True), said
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_quick_way_and_the_careful_way_agree(seed: int) -> None:
+    random = Random(seed)
+    quick = 0
+    for _ in range(2000):
+        given = _random_match(random)
+        try:
+            careful: object = _with_care(given)
+        except MatchError as error:
+            careful = error.problems
+        try:
+            found: object = normalise(given)
+        except MatchError as error:
+            found = error.problems
+        assert found == careful, given
+        quick += _by_its_shape(given) is not None
+    assert quick > 100
+
+
+def _random_match(random: Random) -> dict[str, object] | str:
+    names = random.sample(_NAMES, random.choice((1, 2, 2, 3, 4)))
+    fields = {name: random.choice(_TEXTS) if name not in WORDS else "" for name in names}
+    texts = [f"{name}={text}" if text or random.random() < 0.1 else name for name, text in fields.items()]
+    way = random.random()
+    if way < 0.3:
+        return random.choice((",", ", ", " ")).join(texts)
+    if way < 0.6:
+        return {random.choice(("ip", "tcp", "udp", "in_port", "")): random.choice((",", ",,")).join(texts), "tcp": ""}
+    if way < 0.7:
+        return {"ip": texts[0], "tcp": ",".join(texts[1:]) or None}
+    odd: tuple[object, ...] = (None, True, 80, 1.5, [], {})
+    return {name: random.choice(odd) if random.random() < 0.1 else text for name, text in fields.items()}
+
+
+_NAMES = (
+    *("ip", "tcp", "udp", "arp", "nw_dst", "nw_src", "ip_dst", "tp_dst", "tcp_dst", "in_port", "nw_proto", "dl_type"),
+    *("vlan_vid", "vlan_pcp", "dl_src", "ip_dscp", "nw_tos", "reg0", "ct_state", "icmp_type", "xyz", ""),
+)
+_TEXTS = (
+    *("192.0.2.1", "192.0.2.0/24", "0.0.0.0/0", "01.2.3.4", "80", "80/0", "5", " 5", "warp0", '"warp0"', "0x0800"),
+    *("6", "none", "any", "02:00:00:00:00:01", "+trk", "", "192.0.2.1 ", "192.0.2.1\n", "1.2.3", "é"),
+)
+
+
+def test_the_text_of_an_ipv4_address_is_what_its_number_is_written_as() -> None:
+    random = Random(1)
+    form = FIELDS["nw_dst"]
+    octets = ("0", "1", "9", "10", "255", "256", "00", "01", "", "-1", "1e1", "٣")
+    for _ in range(5000):
+        text = random.choice((".", ".", ".", "..", " ")).join(random.choices(octets, k=4))
+        text += random.choice(("", "", "", " ", "\n", "\0", ".", "/32"))
+        try:
+            expected = form.text(*form.parse(text))
+        except Unfit:
+            with pytest.raises(Unfit):
+                canonical("nw_dst", text)
+        else:
+            assert canonical("nw_dst", text) == expected
 
 
 def test_all_problems_of_a_match_come_at_once() -> None:

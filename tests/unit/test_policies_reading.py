@@ -309,6 +309,8 @@ def test_a_wrong_value_is_named_with_its_line(path: tuple[str | int, ...], value
         ((*FLOW, "actions"), ["output:warp0", "dec_ttl"], 1, "sent nowhere after it"),
         ((*FLOW, "actions"), ["dec_ttl", "output:warp0"], 0, "needs ip or ipv6 in match_fields"),
         ((*FLOW, "actions"), ["strip_vlan", "output:warp0"], 0, "needs a VLAN tag"),
+        ((*FLOW, "actions"), [*["push_vlan:0x8100"] * 3, "output:warp0"], 2, "knows 2 VLAN tags"),
+        ((*FLOW, "actions"), ["push_vlan:0x8100", *["strip_vlan"] * 2, "output:warp0"], 2, "needs a VLAN tag"),
         ((*FLOW, "actions"), ["mod_nw_dst:192.0.2.1", "output:warp0"], 0, "needs ip in match_fields"),
         ((*FLOW, "actions"), ["set_field:80->tcp_dst", "output:warp0"], 0, "does not fit match_fields: tp_dst needs"),
         ((*FLOW, "actions"), ["set_field:80->nw_proto", "output:warp0"], 0, "cannot be written"),
@@ -349,27 +351,39 @@ def test_an_unknown_key_cannot_forge_a_line() -> None:
     assert found[0] == 'privacy_router["a\\nb.json:1: fine\\u001b[0m"]'
 
 
-@pytest.mark.parametrize(
-    ("path", "line"),
-    [
-        ((*FLOW, "priority"), "{"),
-        ((*FLOW, "match_fields"), "{"),
-        ((*FLOW, "actions"), "{"),
-        ((*ROUTE, "function"), "{"),
-        ((*ROUTE, "target_socket"), "{"),
-        ((*ROUTE, "match_fields"), "{"),
-        (("socket_networking", "mesh_sockets", 0, "name"), "{"),
-        (("socket_networking", "mesh_sockets", 0, "container_id"), "{"),
-        (("containers", 0, "id"), "{"),
-        (("containers", 0, "name"), "{"),
-        (("containers", 0, "container_type"), "{"),
-        (("containers", 0, "socket_port"), "{"),
-        (("containers", 0, "network_type"), "{"),
-    ],
-)
-def test_a_missing_key_is_named_with_the_line_of_its_mapping(path: tuple[str | int, ...], line: str) -> None:
+REQUIRED: list[tuple[str | int, ...]] = [
+    (*FLOW, "priority"),
+    (*FLOW, "match_fields"),
+    (*FLOW, "actions"),
+    (*ROUTE, "function"),
+    (*ROUTE, "target_socket"),
+    (*ROUTE, "match_fields"),
+    ("socket_networking", "mesh_sockets", 0, "name"),
+    ("socket_networking", "mesh_sockets", 0, "container_id"),
+    ("containers", 0, "id"),
+    ("containers", 0, "name"),
+    ("containers", 0, "container_type"),
+    ("containers", 0, "socket_port"),
+    ("containers", 0, "network_type"),
+]
+
+
+@pytest.mark.parametrize("path", REQUIRED)
+def test_a_missing_key_is_named_with_the_line_of_its_mapping(path: tuple[str | int, ...]) -> None:
     (found,) = problems(changed(_remove(*path)))
-    assert found == (dotted(path), line, "missing: this key must be given")
+    assert found == (dotted(path), "{", "missing: this key must be given")
+
+
+@pytest.mark.parametrize("path", REQUIRED)
+def test_null_is_no_value_of_a_key_that_must_be_given(path: tuple[str | int, ...]) -> None:
+    (found,) = problems(changed(_set(*path, value=None)))
+    assert (found[0], found[2].endswith("got null")) == (dotted(path), True), found
+
+
+def test_null_is_no_number_of_a_further_gateway() -> None:
+    gateway = {"container_id": None, "listen_port": 51821, "client_subnet": "10.101.0.0/24"}
+    (found,) = problems(changed(_set("wireguard", "further", value=[gateway])))
+    assert (found[0], "got null" in found[2]) == (dotted(("wireguard", "further", 0, "container_id")), True)
 
 
 def test_privacy_router_is_the_one_top_level_key() -> None:

@@ -389,6 +389,11 @@ def route_to_the_broadcast_address(router: Router) -> None:
     routes(router)[0]["match_fields"] = {"nw_dst": "100.104.70.255"}
 
 
+@case("openflow.function_routing[0].match_fields", '"match_fields": {', "network or broadcast address")
+def route_to_the_network_address(router: Router) -> None:
+    routes(router)[0]["match_fields"] = {"nw_dst": "100.104.70.0"}
+
+
 @case("openflow.function_routing[0].match_fields", '"match_fields": {}', "matches every packet")
 def route_of_everything(router: Router) -> None:
     routes(router)[0]["match_fields"] = {}

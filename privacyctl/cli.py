@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import socket
 import sys
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,7 @@ from policies.document import read_text
 from policies.errors import DocumentError
 from policies.host_model import Director
 from policies.load import load, parse_policy
+from policies.load_node import view_for_node
 from policies.model import PrivacyRouter
 
 DONE, INVALID = 0, 2
@@ -57,17 +59,21 @@ def _parser() -> argparse.ArgumentParser:
         description="Look at privacy router policies. Needs no root, no network and no switch.",
         epilog="Exit codes: 0 valid, 2 bad usage or an invalid document.",
     )
+    nodes, node = _of_nodes(), _of_one_node()
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = verbs.add_parser(
         "check",
+        parents=[nodes],
         help="say whether policy documents are valid and safe, with every problem of each",
         description="Validate policy documents, and prove that their flow entries keep what the chain promises. "
-        "Every problem is named with its file, line and place in the document, and with a packet that shows it.",
+        "Every problem is named with its file, line and place in the document, and with a packet that shows it. "
+        "With a topology this is done for every node, and for the ways between them.",
     )
     check.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a policy document (.json, .yaml, .yml)")
     check.set_defaults(run=_check)
     flows = verbs.add_parser(
         "flows",
+        parents=[nodes, node],
         help="print the flow entries that a policy means, as ovs-ofctl writes them",
         description="Print the flow entries that a policy compiles to, in ovs-ofctl(8) syntax with port names kept.",
     )
@@ -75,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     flows.set_defaults(run=_flows)
     trace = verbs.add_parser(
         "trace",
+        parents=[nodes, node],
         help="say what the switch would do with a packet",
         description="Say which flow entries of a policy document take a packet, and where it leaves.",
         epilog="Example: privacyctl trace policy.json 'in_port=internal_100,ip,nw_src=10.100.0.2,nw_dst=198.51.100.1'",
@@ -85,6 +92,26 @@ def _parser() -> argparse.ArgumentParser:
     for verb, (_, words) in AGENT_VERBS.items():
         verbs.add_parser(verb, help=f"{words} (privacy-agent)", add_help=False)
     return parser
+
+
+def _of_nodes() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--topology",
+        metavar="FILE",
+        type=Path,
+        default=Path(topology) if (topology := os.environ.get("PRIVACY_ROUTER_TOPOLOGY")) else None,
+        help="topology document, if there are several nodes",
+    )
+    return options
+
+
+def _of_one_node() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--node", metavar="NAME", default=socket.gethostname(), help="whose switch, by its name there (%(default)s)"
+    )
+    return options
 
 
 def _agent(words: list[str]) -> int:
@@ -101,7 +128,7 @@ def _check(arguments: argparse.Namespace) -> int:
     code = DONE
     for file in arguments.files:
         try:
-            print(f"{file}: valid: {_proved(file)}")
+            print("\n".join(_proved(file, arguments.topology)))
         except DocumentError as error:
             _report(error)
             code = INVALID
@@ -111,14 +138,14 @@ def _check(arguments: argparse.Namespace) -> int:
 def _flows(arguments: argparse.Namespace) -> int:
     from ryu_apps.flow import TABLES
     from ryu_apps.ofctl import entry_text
-    from ryu_apps.pipeline import compile_pipeline
+    from ryu_apps.pipeline import compile_node
 
     try:
-        policy = load(arguments.file)
+        view = view_for_node(load(arguments.file), arguments.topology, arguments.node)
     except DocumentError as error:
         _report(error)
         return INVALID
-    entries = sorted(compile_pipeline(policy), key=lambda entry: entry.table)
+    entries = sorted(compile_node(view), key=lambda entry: entry.table)
     for table, in_table in groupby(entries, key=lambda entry: entry.table):
         print(f"# table {table}: {TABLES[table]}")
         for item, of_item in groupby(in_table, key=lambda entry: entry.item):
@@ -131,11 +158,12 @@ def _flows(arguments: argparse.Namespace) -> int:
 def _trace(arguments: argparse.Namespace) -> int:
     from policies.match import MatchError
     from privacyctl.trace import explained
-    from ryu_apps.pipeline import compile_pipeline
+    from ryu_apps.pipeline import compile_node
     from ryu_apps.simulate import simulate
 
     try:
-        trace = simulate(compile_pipeline(load(arguments.file)), arguments.packet)
+        view = view_for_node(load(arguments.file), arguments.topology, arguments.node)
+        trace = simulate(compile_node(view), arguments.packet)
     except DocumentError as error:
         _report(error)
         return INVALID
@@ -146,19 +174,26 @@ def _trace(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _proved(file: Path) -> str:
-    """What the document asks for, in numbers. Raises DocumentError if it is invalid or its flow entries are unsafe."""
+def _proved(file: Path, topology: Path | None) -> tuple[str, ...]:
+    """What the document asks for, in numbers, and what it says in vain.
+
+    Raises DocumentError if it is invalid or its flow entries are unsafe.
+    """
+    from privacyctl.unserved import unserved
     from ryu_apps.policy_file import compile_document
 
     text = read_text(file)
     policy = parse_policy(text, str(file))
     counts: list[tuple[int, str]] = []
+    remarks: tuple[str, ...] = ()
     if policy.privacy_router is not None:
-        compile_document(text, str(file))
+        compiled = compile_document(text, str(file), topology)
+        remarks = tuple(unserved({name: node.entries for name, node in compiled.nodes.items()}))
         counts += _of_chain(policy.privacy_router)
     if policy.director is not None:
         counts += _of_director(policy.director)
-    return ", ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)
+    numbers = ", ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)
+    return (f"{file}: valid: {numbers}", *remarks)
 
 
 def _of_director(director: Director) -> tuple[tuple[int, str], ...]:

@@ -6,6 +6,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why a switch took nothing of a change, over which entry, and where the document asks for that."""
+
+    error: str  # the switch's own word
+    item: str = ""
+    entry: str = ""  # as ovs-ofctl text; empty: the switch refused the bundle as a whole
+    document: str | None = None  # file, line and path
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f" ({self.document})" if self.document else ""
+        return ": ".join(filter(None, (self.error, self.item, self.entry))) + place
+
+
+@dataclass(frozen=True)
 class LastChange:
     """The last attempt to change a switch."""
 
@@ -19,6 +34,7 @@ class LastChange:
     confirmed: bool  # the read-back showed exactly what was wanted
     reason: str | None  # why not
     trigger: str
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True)

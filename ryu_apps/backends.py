@@ -13,22 +13,19 @@ from ipaddress import IPv4Address
 
 from policies.functions import Function
 from policies.placement import NodeView
+from policies.shares import dealt
 from ryu_apps.flow import CLASSIFY, MESH, Action, FlowEntry, GotoTable, Match, Output, SetField, fields
 
 ANSWERED = 210  # in the table "classify", above admission
-SHARES = 8  # each back end of a number that is no power of two gets at least this many shares, less one
 
 
 def shares(back_ends: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(source as address/mask, back end): every source has one, and all have nearly as many. For one back end: ""."""
-    count = len(back_ends)
-    if count == 1:
+    if len(back_ends) == 1:
         yield "", back_ends[0]
         return
-    buckets = count if count & (count - 1) == 0 else 1 << (count * SHARES - 1).bit_length()
-    mask = IPv4Address(buckets - 1)
-    for number in range(buckets):
-        yield f"{IPv4Address(number)}/{mask}", back_ends[number % count]
+    for value, mask, back_end in dealt(back_ends, back_ends):
+        yield f"{IPv4Address(value)}/{IPv4Address(mask)}", back_end
 
 
 def back_end_entries(view: NodeView, function: Function, present: Sequence[str]) -> Iterator[FlowEntry]:
@@ -39,18 +36,18 @@ def back_end_entries(view: NodeView, function: Function, present: Sequence[str])
         actions: tuple[Action, ...] = (Output(socket),)
         where = f"back end {socket}" + (f" on {node}" if node else "")
         if node:
-            actions = (SetField("nw_dst", str(view.addresses[socket][0])), Output(uplink))
+            actions = (SetField("nw_dst", view.addresses[socket][0]), Output(uplink))
         match = _with(function.match, nw_src=source)
         yield FlowEntry(MESH, function.priority, match, actions, item, where, function.place)
-        asked = _with((), arp_spa=source, arp_tpa=str(function.address))
+        asked = _with((), arp_spa=source, arp_tpa=function.address or "")
         yield FlowEntry(MESH, function.priority, asked, actions[-1:], item, f"ARP for {where}", function.place)
     if view.elsewhere and view.policy.netmaker.enabled:
         for socket in present:
             if socket not in view.elsewhere:
-                own = _with(function.match, in_port=uplink, nw_dst=str(view.addresses[socket][0]))
+                own = _with(function.match, in_port=uplink, nw_dst=view.addresses[socket][0])
                 called = (Output(socket),)
                 yield FlowEntry(MESH, function.priority, own, called, item, "called by other nodes", function.place)
-                asked = fields(arp="", arp_tpa=str(view.addresses[socket][0]), in_port=uplink)
+                asked = fields(arp="", arp_tpa=view.addresses[socket][0], in_port=uplink)
                 yield FlowEntry(MESH, function.priority, asked, called, item, "ARP by the node", function.place)
 
 
@@ -58,15 +55,16 @@ def answered_entries(view: NodeView) -> Iterator[FlowEntry]:
     """Table 0: answers of back ends on other nodes get the function's address back, and go on as the function's."""
     if not view.policy.netmaker.enabled:
         return
-    for function in view.functions:
-        for socket in function.targets if len(function.targets) > 1 and function.address else ():
-            if socket not in view.elsewhere:
-                continue
+    for function in view.shared_functions:
+        address = function.address
+        if address is None:
+            continue
+        for socket in (target for target in function.targets if target in view.elsewhere):
             texts = dict(function.match)
             texts["tp_src"] = texts.pop("tp_dst")
             del texts["nw_dst"]
-            match = fields(**texts, in_port=view.policy.netmaker.interface, nw_src=str(view.addresses[socket][0]))
-            actions = (SetField("nw_src", str(function.address)), GotoTable(MESH))
+            match = fields(**texts, in_port=view.policy.netmaker.interface, nw_src=view.addresses[socket][0])
+            actions = (SetField("nw_src", address), GotoTable(MESH))
             item = f"function route {function.name}"
             yield FlowEntry(CLASSIFY, ANSWERED, match, actions, item, f"answers of {socket}", function.place)
 

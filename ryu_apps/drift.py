@@ -13,19 +13,21 @@ from ryu_apps.wire import Identity, SwitchEntry
 
 def matters(update: Update, wanted: Target) -> bool:
     """Whether after it the switch may hold what it shall not, or lack what it shall hold."""
-    entry, right = update.entry, wanted.entries.get(update.entry.identity)
+    entry, right = update.entry, wanted.entry(update.entry.identity)
     if right is not None:
         return update.event == Event.DELETED or entry != right
     return update.event != Event.DELETED and (is_ours(entry.cookie) or entry.table in wanted.swept)
 
 
-def drift_lines(
-    repair: Change, wanted: Target, found: Mapping[Identity, SwitchEntry]
-) -> Iterator[tuple[str, SwitchEntry]]:
-    """What somebody did, by the change that puts it right, and the entry that it was done to."""
-    for entry in repair.add:
-        yield f"somebody deleted {wanted.text(entry)}; put back", entry
-    for entry in repair.replace:
-        yield f"somebody altered {wanted.text(entry)} to {wanted.raw_text(found[entry.identity])}; put back", entry
-    for entry in repair.delete:
-        yield f"somebody added {wanted.raw_text(entry)}; removed", entry
+def drift_lines(repair: Change, wanted: Target, found: Mapping[Identity, SwitchEntry], most: int) -> Iterator[str]:
+    """What somebody did, by the change that puts it right; no more than so many lines."""
+    ours = (*repair.add, *repair.replace)[:most]
+    flows = wanted.flows(entry.identity for entry in ours)
+    for number, entry in enumerate(ours):
+        text = wanted.text(entry, flows.get(entry.identity))
+        if number < len(repair.add):
+            yield f"somebody deleted {text}; put back"
+        else:
+            yield f"somebody altered {text} to {wanted.raw_text(found[entry.identity])}; put back"
+    for entry in repair.delete[: most - len(ours)]:
+        yield f"somebody added {wanted.raw_text(entry)}; removed"

@@ -5,6 +5,7 @@ The pipeline compiles a policy into these, ``ofctl`` prints them for people, ``w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -14,8 +15,8 @@ from policies.model import Place
 Match = tuple[tuple[str, str], ...]
 """Fields by their ovs-fields(7) names, sorted; protocol words such as "ip" carry an empty text."""
 
-TABLES = {0: "classify", 10: "privacy_chain", 20: "mesh", 30: "mesh_delivery"}
-CLASSIFY, PRIVACY_CHAIN, MESH, MESH_DELIVERY = TABLES
+TABLES = {0: "classify", 10: "privacy_chain", 15: "xray_shares", 20: "mesh", 30: "mesh_delivery"}
+CLASSIFY, PRIVACY_CHAIN, XRAY_SHARES, MESH, MESH_DELIVERY = TABLES
 
 # "PR" in ASCII: an entry with these upper 16 bits of the cookie is ours, whoever runs the controller now.
 COOKIE_MARK = 0x5052 << 48
@@ -117,6 +118,19 @@ def is_ours(cookie: int) -> bool:
 def fields(**texts: str) -> Match:
     """A match from its fields, in canonical order."""
     return tuple([_pair(name, texts[name]) for name in sorted(texts)])
+
+
+@lru_cache(maxsize=65536)
+def sent_to(port: str) -> tuple[Action, ...]:
+    """The actions of entries that just send to a port, which many share."""
+    return (Output(port),)
+
+
+def form(name: str, **texts: str) -> Callable[[str], Match]:
+    """Matches that differ in the text of one field, for those who make very many."""
+    before = fields(**{other: text for other, text in texts.items() if other < name})
+    behind = fields(**{other: text for other, text in texts.items() if other > name})
+    return lambda text: (*before, (name, text), *behind)
 
 
 def _pair(name: str, text: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from socket import inet_ntoa
 from typing import NamedTuple
 
 from policies.field_forms import Bits
@@ -163,6 +164,11 @@ class Space:
         for name in names:
             found |= self.slot(BY_NAME[name].key).bits
         return found
+
+    def ipv4_addresses(self, header: int) -> list[str]:
+        """What stands in the fields for addresses of IPv4 and ARP."""
+        slots = (self.slot(BY_NAME[name].key) for name in ("nw_src", "nw_dst", "arp_spa", "arp_tpa"))
+        return [inet_ntoa((header >> slot.offset & 0xFFFFFFFF).to_bytes(4, "big")) for slot in slots]
 
     def fields_of(self, bits: int) -> int:
         """The bits of every field that has one of these bits."""

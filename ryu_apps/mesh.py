@@ -15,13 +15,11 @@ for some protocol or port only, or for no function, is not: what it asks is answ
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address
 
 from policies.functions import Function
 from policies.placement import NodeView
 from ryu_apps.backends import back_end_entries
-from ryu_apps.flow import MESH, MESH_DELIVERY, Action, FlowEntry, GotoTable, Match, Output, fields
-from topology.plan import AddressPlan
+from ryu_apps.flow import MESH, MESH_DELIVERY, Action, FlowEntry, GotoTable, Match, Output, fields, form, sent_to
 
 OPENING = 6
 ANSWERS = 5
@@ -32,16 +30,24 @@ EGRESS = 1
 _TURNED = {"nw_src": "nw_dst", "nw_dst": "nw_src", "tp_src": "tp_dst", "tp_dst": "tp_src"}
 _KEPT = ("ip", "tcp", "udp", "sctp", "icmp", "nw_proto")
 _ICMP_ERRORS = {"3": "unreachable, or too large", "11": "TTL exceeded"}
+_ASKED = form("arp_tpa", arp="")
 
 
-def mesh_entries(view: NodeView, plan: AddressPlan) -> Iterator[FlowEntry]:
-    for function in view.functions:
-        reached = [target for target in function.targets if target not in view.absent and _reached(view, target)]
-        if reached and len(function.targets) > 1:
-            yield from back_end_entries(view, function, reached)
-        else:
-            yield from _function(view, function, function.targets[0])
-    half_open = _half_open(plan, view.functions)
+def function_entries(view: NodeView, function: Function) -> tuple[FlowEntry, ...]:
+    reached = [target for target in function.targets if target not in view.absent and _reached(view, target)]
+    if reached and len(function.targets) > 1:
+        return tuple(back_end_entries(view, function, reached))
+    item, actions, description = _way(view, function, function.targets[0])
+    entry = FlowEntry(MESH, function.priority, function.match, actions, item, description, function.place)
+    if function.address is None:
+        return (entry,)
+    asked = _ASKED(function.address)
+    return entry, FlowEntry(MESH, function.priority, asked, actions, item, "ARP for its address", function.place)
+
+
+def further_mesh_entries(view: NodeView) -> Iterator[FlowEntry]:
+    """All but the functions' own: answers, and the way out."""
+    half_open = _half_open(view)
     if half_open:
         yield from _answers(view.functions, half_open)
     for table in (MESH, MESH_DELIVERY) if half_open else (MESH,):
@@ -53,14 +59,6 @@ def _reached(view: NodeView, target: str) -> bool:
     return target not in view.elsewhere or view.policy.netmaker.enabled
 
 
-def _function(view: NodeView, function: Function, target: str) -> Iterator[FlowEntry]:
-    item, actions, description = _way(view, function, target)
-    yield FlowEntry(MESH, function.priority, function.match, actions, item, description, function.place)
-    if function.address is not None:
-        asked = fields(arp="", arp_tpa=str(function.address))
-        yield FlowEntry(MESH, function.priority, asked, actions, item, "ARP for its address", function.place)
-
-
 def _way(view: NodeView, function: Function, target: str) -> tuple[str, tuple[Action, ...], str]:
     """(item, actions, description) of the packets for a function with one target."""
     name = f"function route {function.name}"
@@ -69,25 +67,31 @@ def _way(view: NodeView, function: Function, target: str) -> tuple[str, tuple[Ac
         return f"function {function.name}: container {containers} is absent", (), "no node has it"
     node = view.elsewhere.get(target)
     if node is None:
-        return name, (Output(target),), ""
+        return name, sent_to(target), ""
     netmaker = view.policy.netmaker
     if not netmaker.enabled:
         return f"function {function.name}: its container is on {node}, and netmaker is off", (), ""
-    return name, (Output(netmaker.interface),), f"on {node}"
+    return name, sent_to(netmaker.interface), f"on {node}"
 
 
-def _half_open(plan: AddressPlan, every: Iterable[Function]) -> dict[IPv4Address, tuple[str, ...]]:
+def _half_open(view: NodeView) -> dict[str, tuple[str, ...]]:
     """The addresses of this node's containers that no function opens whole, with their sockets."""
-    whole = {function.address for function in every if function.whole_address and len(function.targets) == 1}
-    found: dict[IPv4Address, tuple[str, ...]] = {}
-    for socket in plan.mesh:
-        for interface in (socket.address, *socket.services):
-            if interface is not None and interface.ip not in whole:
-                found[interface.ip] = (*found.get(interface.ip, ()), socket.port)
+    whole = {
+        address
+        for _, _, match, targets, address, _ in view.functions
+        if len(match) == 2 and len(targets) == 1 and match[0][0] == "ip"
+    }
+    found: dict[str, tuple[str, ...]] = {}
+    for socket in view.policy.socket_networking.mesh_sockets:
+        owned = view.addresses.get(socket.name, ())
+        if not whole.issuperset(owned):
+            for address in owned:
+                if address not in whole:
+                    found[address] = (*found.get(address, ()), socket.name)
     return found
 
 
-def _answers(every: Iterable[Function], half_open: dict[IPv4Address, tuple[str, ...]]) -> Iterator[FlowEntry]:
+def _answers(every: Iterable[Function], half_open: dict[str, tuple[str, ...]]) -> Iterator[FlowEntry]:
     deliver = (GotoTable(MESH_DELIVERY),)
     for function in every:
         match = turned(function.match)
@@ -96,14 +100,15 @@ def _answers(every: Iterable[Function], half_open: dict[IPv4Address, tuple[str, 
             yield FlowEntry(MESH, ANSWERS, match, deliver, item, "its answers", function.place)
     for number, what in _ICMP_ERRORS.items():
         yield FlowEntry(MESH, ANSWERS, fields(icmp="", icmp_type=number), deliver, "mesh: ICMP errors", what)
+    reaching = {ports: tuple(map(Output, ports)) for ports in half_open.values()}
     for address, ports in half_open.items():
-        item, reached = f"mesh address {address}", tuple(map(Output, ports))
-        to = fields(ip="", nw_dst=str(address))
+        item, reached = f"mesh address {address}", reaching[ports]
+        to = fields(ip="", nw_dst=address)
         yield FlowEntry(MESH_DELIVERY, ANSWERS, to, reached, item, "answers, and ICMP errors")
-        opening = fields(tcp="", tcp_flags="+syn-ack", nw_dst=str(address))
+        opening = fields(tcp="", tcp_flags="+syn-ack", nw_dst=address)
         refused = f"mesh: {address} does not serve that"
         yield FlowEntry(MESH_DELIVERY, OPENING, opening, (), refused, "a new connection is no answer")
-        yield FlowEntry(MESH, ANSWERS, fields(arp="", arp_tpa=str(address)), reached, item, "ARP for it")
+        yield FlowEntry(MESH, ANSWERS, fields(arp="", arp_tpa=address), reached, item, "ARP for it")
         yield FlowEntry(MESH, NOT_SERVED, to, (), refused, "no function, and no answer")
 
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from ryu_apps.flow import COOKIE_MARK, COOKIE_MASK, is_ours
-from ryu_apps.wire import InstalledEntry, Malformed, SwitchEntry, canonical_match
+from ryu_apps.wire import Identity, InstalledEntry, Malformed, SwitchEntry, canonical_match
 
 VERSION = 4
 HEADER = 8  # octets
@@ -27,6 +27,7 @@ _ALL_TABLES = 0xFF
 _WHOLE_COOKIE = 0xFFFFFFFFFFFFFFFF
 
 _FLOW_STATS_ENTRY = struct.Struct("!HBxI4xHHHH4xQQQ2xH")
+_FLOW_STATS_LENGTHS = struct.Struct("!H48xH")
 _FLOW_MOD_BODY = struct.Struct("!QQBBHHHIIIH2x")
 _HEADER_FORMAT = struct.Struct("!BBHI")
 _BUNDLE_ADD_BODY = struct.Struct("!III2xH")
@@ -85,19 +86,10 @@ def delete_message(entry: SwitchEntry, xid: int) -> bytes:
 
 
 def _flow_mod(entry: SwitchEntry, xid: int, command: int, cookie: int, cookie_mask: int) -> bytes:
-    body = _FLOW_MOD_BODY.pack(
-        cookie,
-        cookie_mask,
-        entry.table,
-        command,
-        entry.idle_timeout,
-        entry.hard_timeout,
-        entry.priority,
-        _NO_BUFFER,
-        _ANY_PORT,
-        _ANY_GROUP,
-        entry.flags,
-    )
+    idle, hard, flags = entry.timeouts_and_flags
+    times = (idle, hard, entry.priority)
+    ports = (_NO_BUFFER, _ANY_PORT, _ANY_GROUP)
+    body = _FLOW_MOD_BODY.pack(cookie, cookie_mask, entry.table, command, *times, *ports, flags)
     return message(Kind.FLOW_MOD, xid, body + match(entry.match) + (entry.instructions if command == _ADD else b""))
 
 
@@ -156,22 +148,47 @@ def item_stats_request(xid: int, cookie: int) -> bytes:
 
 def decode_flow_stats(reply: bytes) -> Iterator[InstalledEntry]:
     """The entries in a flow statistics reply (the whole message with its header); none in any other message."""
+    for offset, length, match_length in _flow_stats(reply):
+        yield _installed(reply, offset, length, match_length)
+
+
+def sift_flow_stats(reply: bytes, missing: dict[Identity, bytes]) -> Iterator[InstalledEntry]:
+    """The same, but of the entries of the table ``missing`` those that are as it says are taken out of it instead.
+
+    They are compared as octets, without a look into them: a table that is as it should be costs next to nothing.
+    """
+    take = missing.pop
+    for offset, length, match_length in _flow_stats(reply):
+        match_end = offset + 48 + match_length
+        identity = reply[offset + 2 : offset + 3] + reply[offset + 12 : offset + 14] + reply[offset + 52 : match_end]
+        content = reply[offset + 14 : offset + 32] + reply[match_end + (-match_length & 7) : offset + length]
+        if take(identity, None) != content:
+            yield _installed(reply, offset, length, match_length)
+
+
+def _flow_stats(reply: bytes) -> Iterator[tuple[int, int, int]]:
+    """(offset, length, length of the match) of each entry, known to lie within the reply."""
     if multipart_kind(reply) != _FLOW_STATS:
         return
     offset, end = 16, len(reply)
     while offset < end:
         if end - offset < _FLOW_STATS_ENTRY.size:
             raise Malformed("a flow statistics reply that ends within an entry")
-        length, table, seconds, priority, idle, hard, flags, cookie, packets, octets, match_length = (
-            _FLOW_STATS_ENTRY.unpack_from(reply, offset)
-        )
+        length, match_length = _FLOW_STATS_LENGTHS.unpack_from(reply, offset)
         if match_length < 4 or length < 48 + match_length or offset + length > end:
             raise Malformed("a flow statistics entry whose lengths contradict each other")
-        tlvs = canonical_match(reply[offset + 52 : offset + 48 + match_length])
-        instructions = sound_instructions(reply[offset + 48 + (match_length + 7 & ~7) : offset + length])
-        entry = SwitchEntry(table, priority, tlvs, instructions, cookie, idle, hard, flags)
-        yield InstalledEntry(entry, packets, octets, seconds)
+        yield offset, length, match_length
         offset += length
+
+
+def _installed(reply: bytes, offset: int, length: int, match_length: int) -> InstalledEntry:
+    _, table, seconds, priority, idle, hard, flags, cookie, packets, octets, _ = _FLOW_STATS_ENTRY.unpack_from(
+        reply, offset
+    )
+    tlvs = canonical_match(reply[offset + 52 : offset + 48 + match_length])
+    instructions = sound_instructions(reply[offset + 48 + (match_length + 7 & ~7) : offset + length])
+    entry = SwitchEntry.of(table, priority, tlvs, instructions, cookie, idle, hard, flags)
+    return InstalledEntry(entry, packets, octets, seconds)
 
 
 @lru_cache(maxsize=4096)

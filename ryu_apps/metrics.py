@@ -22,7 +22,8 @@ PREFIX = "privacy_router"
 
 
 class Source(Protocol):
-    policy_file: PolicyFile
+    @property
+    def policy_file(self) -> PolicyFile: ...
 
     @property
     def sessions(self) -> Iterable[Session]: ...

@@ -84,4 +84,4 @@ def _entry(update: bytes) -> SwitchEntry:
     tlvs = canonical_match(update[start + 4 : start + match_length])
     # The switch does not tell an entry's flags here; ours have none.
     instructions = sound_instructions(update[start + (match_length + 7 & ~7) :])
-    return SwitchEntry(table, priority, tlvs, instructions, cookie, idle, hard)
+    return SwitchEntry.of(table, priority, tlvs, instructions, cookie, idle, hard)

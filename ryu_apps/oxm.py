@@ -37,6 +37,10 @@ class Oxm:
 OxmMatch = tuple[Oxm, ...]
 
 
+def encode_oxms(oxms: OxmMatch) -> bytes:
+    return b"".join([oxm.encode() for oxm in oxms])
+
+
 def encode_match(match: Match, ports: Mapping[str, int]) -> OxmMatch:
     """The TLVs of a match.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -26,13 +26,13 @@ class Complaints:
         self._limit = lines_a_minute
         self._said: dict[str, int] = {}
 
-    def warning(self, kind: str, text: str, *values: object) -> None:
+    def warning(self, kind: str, text: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
         if not self._said:
             hub.spawn_after(60, self._new_minute)
         kind = kind if kind in self._said or len(self._said) < KINDS else "others"
         self._said[kind] = self._said.get(kind, 0) + 1
         if self._said[kind] <= self._limit:
-            LOG.warning(text, *values)
+            LOG.warning(text, *values, extra=extra)
 
     def _new_minute(self) -> None:
         for kind, said in self._said.items():

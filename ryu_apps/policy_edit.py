@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from policies.document import Node, parse_document
+from policies.document import parse_document
+from policies.tree import plain as plain_value
 
 Route = dict[str, Any]
 
@@ -26,15 +27,7 @@ def plain(text: str, file: str) -> Any:
 
     Raises DocumentError.
     """
-    return _plain(parse_document(text, file).root)
-
-
-def _plain(node: Node) -> Any:
-    if isinstance(node.value, dict):
-        return {key: _plain(child) for key, child in node.value.items()}
-    if isinstance(node.value, tuple):
-        return [_plain(child) for child in node.value]
-    return node.value
+    return plain_value(parse_document(text, file).root.value)
 
 
 def document_text(document: Any, file: str) -> str:

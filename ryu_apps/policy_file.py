@@ -14,16 +14,26 @@ from pathlib import Path
 
 from policies.document import read_text
 from policies.errors import DocumentError
-from policies.load import parse
+from policies.load import Reading, read
 from policies.model import PrivacyRouter
 from policies.placement import NodeView, everything, view_of
 from policies.read_topology import load_topology
 from ryu_apps.flow import FlowEntry
-from ryu_apps.pipeline import compile_node
-from ryu_apps.verify import prove
+from ryu_apps.pipeline import Compiled, compile_view
+from ryu_apps.verify import Proof, prove
 from topology.nodes import Topology
 
 NO_NODE = ""  # a switch of no node; the topology's names are never empty
+
+
+@dataclass(frozen=True)
+class Making:
+    """How a document became a policy: what makes the next version of it quick."""
+
+    reading: Reading
+    whole: NodeView
+    nodes: Mapping[str, Compiled]
+    proof: Proof
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class CompiledPolicy:
     text: str = field(default="", repr=False)
     topology: Topology | None = None
     nodes: Mapping[str, CompiledPolicy] = field(default_factory=dict)  # with a topology: what it means for each node
+    making: Making | None = field(default=None, repr=False, compare=False)
 
     def for_switch(self, dpid: int, bridge: str) -> CompiledPolicy:
         """The part of the switch with this datapath id and bridge name; one without entries if it is no node's."""
@@ -45,30 +56,37 @@ class CompiledPolicy:
         return self.nodes[node.name] if node else self.nodes[NO_NODE]
 
 
-def compile_document(text: str, file: str, topology_file: Path | None = None) -> CompiledPolicy:
-    """Raises DocumentError with everything that is wrong."""
+def compile_document(
+    text: str, file: str, topology_file: Path | None = None, earlier: CompiledPolicy | None = None
+) -> CompiledPolicy:
+    """Raises DocumentError with everything that is wrong.
+
+    ``earlier``, an earlier version of the same file, makes it quick: the result is the same, but the entries of what
+    has not changed are the earlier objects.
+    """
     with without_collection():
-        return _compile(text, file, topology_file)
+        return _compile(text, file, topology_file, earlier.making if earlier else None)
 
 
-def _compile(text: str, file: str, topology_file: Path | None) -> CompiledPolicy:
-    policy = parse(text, file)
-    if topology_file is None:
-        view = everything(policy)
-        compiled = _compiled(view, text)
-        prove({NO_NODE: compiled.entries}, policy, {NO_NODE: view})
-        return compiled
-    topology = load_topology(topology_file, policy)
-    views = {node.name: view_of(policy, topology, node) for node in topology.nodes}
-    nodes = {name: _compiled(view, text) for name, view in views.items()}
-    prove({name: node.entries for name, node in nodes.items()}, policy, views)
-    nodes[NO_NODE] = CompiledPolicy(replace(policy, bridge_name=""), (), revision(text), text)
-    entries = nodes[topology.nodes[0].name].entries
-    return CompiledPolicy(policy, entries, revision(text), text, topology, nodes)
-
-
-def _compiled(view: NodeView, text: str) -> CompiledPolicy:
-    return CompiledPolicy(view.policy, compile_node(view), revision(text), text)
+def _compile(text: str, file: str, topology_file: Path | None, earlier: Making | None) -> CompiledPolicy:
+    reading = read(text, file, earlier.reading if earlier else None)
+    policy, known = reading.chain, earlier.nodes if earlier else {}
+    whole = everything(policy, earlier.whole if earlier else None)
+    topology = load_topology(topology_file, policy) if topology_file else None
+    if topology is None:
+        views = {NO_NODE: whole}
+    else:
+        views = {node.name: view_of(policy, topology, node, whole) for node in topology.nodes}
+    made = {name: compile_view(view, known.get(name)) for name, view in views.items()}
+    proof = prove(
+        {name: node.entries for name, node in made.items()}, policy, views, earlier.proof if earlier else None
+    )
+    digest, making = revision(text), Making(reading, whole, made, proof)
+    if topology is None:
+        return CompiledPolicy(policy, made[NO_NODE].entries, digest, text, making=making)
+    nodes = {name: CompiledPolicy(node.view.policy, node.entries, digest, text) for name, node in made.items()}
+    nodes[NO_NODE] = CompiledPolicy(replace(policy, bridge_name=""), (), digest, text)
+    return CompiledPolicy(policy, nodes[topology.nodes[0].name].entries, digest, text, topology, nodes, making)
 
 
 @contextmanager
@@ -95,24 +113,27 @@ class PolicyFile:
         self.path = path
         self.topology_path = topology_path
         self.problems: tuple[str, ...] = ()
-        self.current = self.compile(read_text(path))
+        self.current = compile_document(read_text(path), str(path), topology_path)
 
     def compile(self, text: str) -> CompiledPolicy:
         """What the file would mean with this text. Raises DocumentError."""
-        return compile_document(text, str(self.path), self.topology_path)
+        return compile_document(text, str(self.path), self.topology_path, self.current)
 
-    def reload(self) -> bool:
-        """Reads the files again. True if another valid policy is in force now; ``problems`` says why not."""
-        try:
-            text = read_text(self.path)
-            self.problems = ()
-            if revision(text) == self.current.revision and self.topology_path is None:
-                return False
-            compiled = self.compile(text)
-            if (compiled.revision, compiled.topology) == (self.current.revision, self.current.topology):
-                return False
-            self.current = compiled
-        except DocumentError as error:
-            self.problems = tuple(map(str, error.problems))
-            return False
-        return True
+    def newest(self, known: CompiledPolicy | None = None) -> CompiledPolicy:
+        """What the files say now: ``current`` if it is that, or ``known`` if it is that. Raises DocumentError."""
+        text = read_text(self.path)
+        if self.topology_path is None:
+            for each in (self.current, known):
+                if each is not None and each.text == text:
+                    return each
+        compiled = self.compile(text)
+        same = (compiled.revision, compiled.topology) == (self.current.revision, self.current.topology)
+        return self.current if same else compiled
+
+    def accept(self, compiled: CompiledPolicy) -> bool:
+        """From now on this is in force. True if it is another one than before."""
+        before, self.current, self.problems = self.current, compiled, ()
+        return compiled is not before
+
+    def refuse(self, error: DocumentError) -> None:
+        self.problems = tuple(map(str, error.problems))

@@ -9,12 +9,10 @@ OpenFlow and REST listen on loopback unless told otherwise (--ofp-listen-host, -
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from eventlet import tpool
 from ryu import cfg
 from ryu.base.app_manager import RyuApp
 from ryu.controller import ofp_event
@@ -24,9 +22,9 @@ from ryu.ofproto import ofproto_v1_3
 
 from policies.errors import DocumentError
 from ryu_apps import intake, memory
-from ryu_apps.events import event as happening
 from ryu_apps.file_events import directory_watch, events, hangup_pipe
 from ryu_apps.peers import HANDSHAKE_SECONDS
+from ryu_apps.policy_changes import HANGUP, PolicyChanges
 from ryu_apps.policy_file import PolicyFile
 from ryu_apps.rest_application import RestApplication
 from ryu_apps.rest_server import ServerConfigurationError
@@ -40,7 +38,6 @@ TOPOLOGY_VARIABLE = "PRIVACY_ROUTER_TOPOLOGY"
 ECHO_SECONDS, UNANSWERED_ECHOES = 5.0, 3  # a switch that is gone without a word is missed after 20 s
 REMEMBERED = 32  # switches that are not connected
 INVALID_DOCUMENT = 2  # exit code
-HANGUP = "SIGHUP"
 
 _ANSWERS = [
     ofp_event.EventOFPPortDescStatsReply,
@@ -64,7 +61,7 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
         intake.install()
         self.CONF.register_opts([cfg.StrOpt("policy_file"), cfg.StrOpt("topology_file")], group="privacy_router")
         events = start_log(self.CONF)
-        self.policy_file = self._open_policy()
+        self.changes = PolicyChanges(self._open_policy(), self._wake)
         self.waiters: dict[int, Any] = {}  # whom ryu.lib.ofctl_v1_3 wants its answers handed to
         self._sessions: dict[int, Session] = {}
         self._connections: dict[Any, Connection] = {}  # by Ryu datapath
@@ -75,22 +72,25 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
             raise SystemExit(INVALID_DOCUMENT) from None
 
     @property
+    def policy_file(self) -> PolicyFile:
+        return self.changes.policy_file
+
+    @property
     def sessions(self) -> Iterable[Session]:
         """Of every switch seen so far, by datapath id."""
         return [self._sessions[dpid] for dpid in sorted(self._sessions)]
 
     def start(self) -> None:
         super().start()
-        tpool.set_num_threads(1)
         memory.settle()
-        self.threads.append(hub.spawn(self._reload_at, hangup_pipe(), HANGUP))
+        self.threads.append(hub.spawn(self._follow_at, hangup_pipe(), HANGUP))
         self._watch(self.policy_file.path, "policy file written")
         if self.policy_file.topology_path is not None:
             self._watch(self.policy_file.topology_path, "topology file written")
 
     def _watch(self, path: Path, trigger: str) -> None:
         try:
-            self.threads.append(hub.spawn(self._reload_at, directory_watch(path), trigger))
+            self.threads.append(hub.spawn(self._follow_at, directory_watch(path), trigger))
         except OSError as error:
             self.logger.error("%s is not watched, reload it by SIGHUP: %s", path, error)
 
@@ -108,31 +108,16 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
                 self.logger.error("%s", problem)
             raise SystemExit(INVALID_DOCUMENT) from None
 
-    def _reload_at(self, descriptor: int, trigger: str) -> None:
+    def _follow_at(self, descriptor: int, trigger: str) -> None:
         for _ in events(descriptor):
             try:
-                self.reload(trigger)
+                self.changes.follow(trigger)
             except Exception:  # a fault of ours over one version of the file must not end the watch over it
                 self.logger.exception("%s: not reloaded", self.policy_file.path)
 
-    def reload(self, trigger: str) -> None:
-        before, started = self.policy_file.problems, time.monotonic()
-        changed = tpool.execute(self.policy_file.reload)  # switches are served meanwhile: 100,000 routes take seconds
-        problems, milliseconds = self.policy_file.problems, round((time.monotonic() - started) * 1000, 1)
-        if problems and (problems != before or trigger == HANGUP):
-            for problem in problems:
-                self.logger.error("%s", problem)
-            facts = happening("refused", trigger=trigger, problems=problems, milliseconds=milliseconds)
-            message = "%s: refused, the last good version stays in force"
-            self.logger.error(message, self.policy_file.path, extra=facts)
-        if changed:
-            revision = self.policy_file.current.revision
-            facts = happening("policy", trigger=trigger, revision=revision, milliseconds=milliseconds)
-            message = "%s: policy %s in force, read and proved in %.1f ms"
-            self.logger.info(message, trigger, revision[:8], milliseconds, extra=facts)
-        if changed or trigger == HANGUP:
-            for session in self.sessions:
-                session.wake(trigger)
+    def _wake(self, trigger: str) -> None:
+        for session in self.sessions:
+            session.wake(trigger)
 
     @set_ev_cls(  # type: ignore[untyped-decorator]
         ofp_event.EventOFPStateChange, [HANDSHAKE_DISPATCHER, MAIN_DISPATCHER, DEAD_DISPATCHER]

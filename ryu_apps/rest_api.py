@@ -11,6 +11,7 @@ from ryu.lib import hub
 
 from ryu_apps.events import EventLog
 from ryu_apps.metrics import Metrics
+from ryu_apps.policy_changes import PolicyChanges
 from ryu_apps.policy_file import CompiledPolicy, PolicyFile
 from ryu_apps.problem import HttpProblem
 from ryu_apps.rest_readings import Readings, Seen
@@ -25,13 +26,14 @@ BOOLEANS = {"true": True, "false": False}
 class Application(Protocol):
     """The controller, as far as the REST interface needs it."""
 
-    policy_file: PolicyFile
+    changes: PolicyChanges
     waiters: dict[int, Any]
 
     @property
-    def sessions(self) -> Iterable[Session]: ...
+    def policy_file(self) -> PolicyFile: ...
 
-    def reload(self, trigger: str) -> None: ...
+    @property
+    def sessions(self) -> Iterable[Session]: ...
 
 
 class Service:
@@ -42,7 +44,6 @@ class Service:
         self.events = events
         self.readings = Readings()
         self.metrics = Metrics(app, self.readings)
-        self.change = hub.Semaphore(1)  # one change at a time
         self.streams = 0  # of events, open now
         events.observe(self.metrics.observe)
 

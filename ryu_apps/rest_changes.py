@@ -7,42 +7,34 @@ switches have confirmed the change, or says what failed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import eventlet.tpool
 from ryu.app.wsgi import Response, route
 from ryu.lib import hub
 
 from policies.document import read_text
 from policies.errors import DocumentError
-from ryu_apps.plan import Change, plan
-from ryu_apps.policy_edit import document_text, is_json, plain, replace_file, routes_of, with_routes
+from ryu_apps.account import LastChange
+from ryu_apps.plan import plan
+from ryu_apps.policy_changes import PolicyChanges
+from ryu_apps.policy_edit import document_text, is_json, plain, routes_of, with_routes
 from ryu_apps.policy_file import CompiledPolicy, revision
 from ryu_apps.problem import HttpProblem, json_response
 from ryu_apps.rest_api import JSON, Api, Service, boolean, expect_type, json_body, parameters, utf8
-from ryu_apps.rest_readings import Seen
-from ryu_apps.session import Session
+from ryu_apps.session import Session, Verdict
 from ryu_apps.target import target
 from ryu_apps.view import Json, change_view
 
+CONFIRMED, UNCHANGED, FAILED = "confirmed", "unchanged", "failed"
+SETTLED = (CONFIRMED, UNCHANGED)
 CONFIRMATION = 30.0  # seconds that an answer waits for the switches
 _POLL = 0.005
 _LONGEST = 1000  # characters of a problem's path or message, which may repeat what the document says
 YAML = "application/yaml"
 YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")
-
-
-@dataclass(frozen=True)
-class _Affected:
-    """A switch of the policy, and what the new policy changes on it."""
-
-    session: Session
-    compiled: CompiledPolicy  # its part of the policy
-    change: Change
-    names: Mapping[int, str]
 
 
 class ChangeController(Api):
@@ -66,17 +58,16 @@ class ChangeController(Api):
         is_dry_run = boolean(given, "dry_run")
         expect_type(request, (JSON, *([] if is_json(self._file) else YAML_TYPES)))
         text = utf8(request.body)
-        with self.service.change:
+        with self._changes.turn:
             self._check_precondition(request)
             compiled = self._compile(text)
             if "validate" in given:
                 entries = len(compiled.entries)
                 return json_response({"valid": True, "revision": compiled.revision, "entries": entries})
-            affected = list(_affected(self.service, compiled))
             if is_dry_run:
-                switches = [_difference(each) for each in affected]
+                switches = list(_differences(self.service, compiled))
                 return json_response({"valid": True, "revision": compiled.revision, "switches": switches})
-            return self._apply(request, compiled, affected)
+            return self._apply(request, compiled)
 
     @route("functions", "/v1/functions/{name}", methods=["PUT"])  # type: ignore[untyped-decorator]
     def put_function(self, request: Any, name: str) -> Response:
@@ -97,19 +88,23 @@ class ChangeController(Api):
         return self._edit(request, name, without)
 
     @property
+    def _changes(self) -> PolicyChanges:
+        return self.service.app.changes
+
+    @property
     def _file(self) -> str:
-        return str(self.service.app.policy_file.path)
+        return str(self._changes.policy_file.path)
 
     def _edit(self, request: Any, name: str, edited: Callable[[Any], Any]) -> Response:
-        with self.service.change:
+        with self._changes.turn:
             self._check_precondition(request)
             text = self._text_on_disk()
-            if revision(text) != self.service.app.policy_file.current.revision:
+            if revision(text) != self._changes.policy_file.current.revision:
                 detail = "the policy file holds an edit that is not in force: mend or undo that first"
-                raise HttpProblem(409, detail, {"problems": list(self.service.app.policy_file.problems)})
-            document = edited(plain(text, self._file))
-            compiled = self._compile(document_text(document, self._file))
-            return self._apply(request, compiled, list(_affected(self.service, compiled)))
+                raise HttpProblem(409, detail, {"problems": list(self._changes.policy_file.problems)})
+            file = self._file
+            after = self._changes.aside(lambda: document_text(edited(plain(text, file)), file))
+            return self._apply(request, self._compile(after))
 
     def _check_precondition(self, request: Any) -> None:
         """If-Match names the document that the client has seen: the one in force, or an edit of it on disk."""
@@ -127,9 +122,8 @@ class ChangeController(Api):
             raise HttpProblem(409, f"the policy file cannot be read: {error.problems[0].message}") from None
 
     def _compile(self, text: str) -> CompiledPolicy:
-        """In a thread: a large document takes seconds, in which the switches' echo requests want answers."""
         try:
-            compiled: CompiledPolicy = eventlet.tpool.execute(self.service.app.policy_file.compile, text)
+            return self._changes.aside(self._changes.policy_file.compile, text)
         except DocumentError as error:
             problems = [
                 {
@@ -141,74 +135,96 @@ class ChangeController(Api):
             ]
             detail = f"not a valid policy: {len(problems)} problems; nothing was changed"
             raise HttpProblem(422, detail, {"problems": problems}) from None
-        return compiled
 
-    def _apply(self, request: Any, compiled: CompiledPolicy, affected: Iterable[_Affected]) -> Response:
-        policy_file = self.service.app.policy_file
-        changed = compiled.revision != policy_file.current.revision or bool(policy_file.problems)
-        started = time.time()
+    def _apply(self, request: Any, compiled: CompiledPolicy) -> Response:
+        """Puts the policy in force; if a switch refuses it, the former one again."""
+        policy_file = self._changes.policy_file
+        former, outcomes = policy_file.current, []
+        changed = compiled.revision != former.revision or bool(policy_file.problems)
         if changed:
-            try:
-                replace_file(policy_file.path, compiled.text)
-            except OSError as error:
-                detail = f"the policy file cannot be written: {error.strerror}; nothing was changed"
-                raise HttpProblem(500, detail) from None
-            self.service.app.reload(f"REST {request.remote_addr} {request.method} {request.path}")
-            if policy_file.current.revision != compiled.revision:
-                raise HttpProblem(409, "the policy file was written by somebody else at the same time: read it again")
-        outcomes = [_outcome(each, started) for each in affected] if changed else []
+            trigger = f"REST {request.remote_addr} {request.method} {request.path}"
+            outcomes = self._put(compiled, trigger)
+            if any(outcome["outcome"] == FAILED for outcome in outcomes):
+                raise self._put_back(former, f"{trigger}, put back", outcomes)
         answer = {"changed": changed, "revision": compiled.revision, "switches": outcomes}
-        failed = [outcome["name"] for outcome in outcomes if outcome["outcome"] not in ("confirmed", "unchanged")]
-        if failed:
-            detail = f"the policy is in force, but not confirmed by {', '.join(failed)}"
-            raise HttpProblem(502, detail, answer)
+        silent = [outcome["name"] for outcome in outcomes if outcome["outcome"] not in SETTLED]
+        if silent:
+            raise HttpProblem(502, f"the policy is in force, but not confirmed by {', '.join(silent)}", answer)
         headers = {"ETag": f'"{compiled.revision}"'}
         return json_response(answer, 200 if outcomes or not changed else 202, headers)
 
+    def _put(self, compiled: CompiledPolicy, trigger: str) -> list[Json]:
+        """What became of it on each switch of the policy. Raises HttpProblem."""
+        before = {session: session.verdict for session in self.service.app.sessions}
+        try:
+            in_force = self._changes.put(compiled, trigger)
+        except OSError as error:
+            detail = f"the policy file cannot be written: {error.strerror}; nothing was changed"
+            raise HttpProblem(500, detail) from None
+        if not in_force:
+            raise HttpProblem(409, "the policy file was written by somebody else at the same time: read it again")
+        served = list(_served(self.service, self._changes.policy_file.current))
+        return [outcome(session, part, before.get(session)) for session, part in served]
 
-def _affected(service: Service, compiled: CompiledPolicy) -> Iterator[_Affected]:
+    def _put_back(self, former: CompiledPolicy, trigger: str, refused: list[Json]) -> HttpProblem:
+        names = ", ".join(outcome["name"] for outcome in refused if outcome["outcome"] == FAILED)
+        try:
+            outcomes = self._put(former, trigger)
+        except HttpProblem as problem:
+            detail = f"refused by {names}, and the former policy could not be put back: {problem.detail}"
+            return HttpProblem(502, detail, {"switches": refused})
+        silent = [outcome["name"] for outcome in outcomes if outcome["outcome"] not in SETTLED]
+        detail = f"refused by {names}; the former policy is in force again"
+        if silent:
+            detail += f", but not confirmed by {', '.join(silent)}"
+        answer = {"changed": False, "revision": former.revision, "switches": refused, "put_back": outcomes}
+        return HttpProblem(502, detail, answer)
+
+
+def _served(service: Service, compiled: CompiledPolicy) -> Iterator[tuple[Session, CompiledPolicy]]:
+    """The connected switches of a policy, each with its part."""
+    for session in service.app.sessions:
+        part = compiled.for_switch(session.account.dpid, session.account.name)
+        if session.connection is not None and session.account.name == part.policy.bridge_name:
+            yield session, part
+
+
+def _differences(service: Service, compiled: CompiledPolicy) -> Iterator[Json]:
+    """What the policy would change on each of its switches."""
+    served = dict(_served(service, compiled))
     for session, seen in service.seen(0):
-        if seen is None:
+        if session not in served or seen is None:
             continue
-        part = compiled.for_switch(session.account.dpid, seen.reading.name)
-        if seen.reading.name == part.policy.bridge_name:
-            yield _Affected(session, part, _change(part, seen), seen.reading.port_names)
+        part, account = served[session], session.account
+        wanted = target(part, seen.reading.ports, lambda: hub.sleep(0))
+        change = plan(wanted.entries.items(), seen.reading.entries, wanted.swept)
+        entries = change_view(change, part, seen.reading.port_names)
+        yield {"dpid": account.dpid, "name": account.name, "messages": len(change), "entries": entries}
 
 
-def _change(compiled: CompiledPolicy, seen: Seen) -> Change:
-    wanted = target(compiled, seen.reading.ports, lambda: hub.sleep(0))
-    return plan(wanted.entries.values(), seen.reading.entries, wanted.swept)
-
-
-def _difference(affected: _Affected) -> Json:
-    account = affected.session.account
-    entries = change_view(affected.change, affected.compiled, affected.names)
-    return {"dpid": account.dpid, "name": account.name, "messages": len(affected.change), "entries": entries}
-
-
-def _outcome(affected: _Affected, started: float) -> Json:
-    """Waits for the end of the switch's change, which began after ``started`` (Unix time)."""
+def outcome(session: Session, part: CompiledPolicy, before: Verdict | None) -> Json:
+    """Waits until the switch has dealt with its part of the policy; ``before``: what it said last."""
     deadline = time.monotonic() + CONFIRMATION
-    session = affected.session
-    outcome = "not confirmed in time" if affected.change else "unchanged"
-    last = None
-    while affected.change and time.monotonic() < deadline:
-        last = session.account.last_change
-        if last is not None and last.time >= started:
-            outcome = "confirmed" if last.confirmed else "failed"
-            break
+    while (verdict := session.verdict) is None or verdict.compiled is not part:
         if session.connection is None:
-            outcome = "disconnected"
-            break
+            return _outcome(session, "disconnected", None)
+        if time.monotonic() > deadline:
+            return _outcome(session, "not confirmed in time", None)
         hub.sleep(_POLL)
-    told = last if outcome in ("confirmed", "failed") else None
+    if verdict.change is None or verdict is before:
+        return _outcome(session, UNCHANGED, None)
+    return _outcome(session, CONFIRMED if verdict.change.confirmed else FAILED, verdict.change)
+
+
+def _outcome(session: Session, word: str, told: LastChange | None) -> Json:
     return {
         "dpid": session.account.dpid,
         "name": session.account.name,
-        "outcome": outcome,
+        "outcome": word,
         "messages": told.messages if told else 0,
         "milliseconds": told.milliseconds if told else None,
         "reason": told.reason if told else None,
+        "refusal": asdict(told.refusal) if told and told.refusal else None,
     }
 
 

@@ -6,38 +6,46 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ryu.lib import hub
 
-from ryu_apps.account import LastChange, SwitchAccount
-from ryu_apps.drift import drift_lines, matters
-from ryu_apps.events import event
+from ryu_apps.account import LastChange, Refusal, SwitchAccount
+from ryu_apps.drift import matters
 from ryu_apps.inbox import GAP, Inbox
 from ryu_apps.intake import hand_to, hang_up
 from ryu_apps.last_reading import LastReading
 from ryu_apps.monitor import Update
+from ryu_apps.peers import complaints
 from ryu_apps.plan import Change, plan
+from ryu_apps.policy_changes import HANGUP
 from ryu_apps.policy_file import CompiledPolicy, without_collection
-from ryu_apps.repairs import SECONDS_IN_A_FIGHT, RepairBudget
-from ryu_apps.switch import BundleRefused, Connection, Reading, Sieve, SwitchSilent, bridge_name
-from ryu_apps.target import Target, left_over, target
-from ryu_apps.wire import Identity, SwitchEntry
+from ryu_apps.repairs import RepairBudget
+from ryu_apps.session_log import facts, refusal_of, report_change, report_drift, report_fight, report_waiting, title
+from ryu_apps.shapes import Identity
+from ryu_apps.sieve import Sieve
+from ryu_apps.switch import BundleRefused, Connection, Reading, SwitchSilent, bridge_name
+from ryu_apps.target import Target, difference, left_over, target
 
 LOG = logging.getLogger("privacy_router")
 
-CONNECTED, HANGUP, POLLED, AGAIN = "connected", "SIGHUP", "poll", "tried again"
+CONNECTED, POLLED, AGAIN = "connected", "poll", "tried again"
 # After these the switch is read whole; after others what is known of it is still true, for it tells every change.
 _UNKNOWN = frozenset({CONNECTED, HANGUP, POLLED, AGAIN, GAP})
 
 POLL_SECONDS = 2.0  # at least, and 20 times as long as a reading takes: for switches that do not tell changes
 TAKEOVER_PATIENCE = 2.0  # seconds that an older connection has to show that it is alive
 AGAIN_SECONDS = 30.0  # after a change that did not succeed
-_READ_BACK_ITEMS = (
-    200  # changes of more than so many entries, or of a quarter of all, are read back with the whole table
-)
-_LINES = 20  # drifted entries named in the log at a time
+_READ_BACK_ITEMS = 200  # a change of more entries, or of a quarter of all, is read back with the whole table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a policy on the switch."""
+
+    compiled: CompiledPolicy
+    change: LastChange | None  # None: nothing had to change
 
 
 class Session:
@@ -46,6 +54,7 @@ class Session:
     def __init__(self, dpid: int, policy: Callable[[], CompiledPolicy]) -> None:
         self.account = SwitchAccount(dpid)
         self.connection: Connection | None = None
+        self.verdict: Verdict | None = None  # on the policy that was last looked at
         self.work: Counter[str] = Counter()  # how often each costly step was taken
         self._policy = policy
         self._inbox = Inbox()
@@ -72,9 +81,9 @@ class Session:
             self._settled = False
             self._inbox.close()
             self.account = replace(self.account, connected=False)
-            LOG.warning(
-                "%s: disconnected; its flow entries stay in force", self._title, extra=self._event("connection")
-            )
+            extra = facts(self.account, "connection")
+            who, what = title(self.account), "disconnected; its flow entries stay in force"
+            complaints.warning(f"{who}: disconnected", "%s: %s", who, what, extra=extra)
 
     def wake(self, trigger: str) -> None:
         """Something has happened that may call for a change. Cheap: what comes together is looked at once."""
@@ -87,20 +96,13 @@ class Session:
         """
         return self._last_reading.newest(self.connection, max_age_seconds)
 
-    @property
-    def _title(self) -> str:
-        return self.account.name or f"switch {self.account.dpid:016x}"
-
-    def _event(self, kind: str, **facts: Any) -> dict[str, Any]:
-        return event(kind, switch=self._title, dpid=self.account.dpid, **facts)
-
     def _serve(self, connection: Connection, inbox: Inbox) -> None:
         try:
             if not self._take_over(connection, inbox):
                 return
             self._watched = connection.watch()
             if not self._watched:
-                LOG.info("%s: does not tell what others change (no flow monitor): polled instead", self._title)
+                LOG.info("%s: does not tell what others change (no flow monitor): polled instead", title(self.account))
             inbox.note(CONNECTED)
             pause = 0.0
             while connection.alive:
@@ -144,36 +146,39 @@ class Session:
             raise
         except Exception:  # a fault of ours at one event must not leave the switch alone at the next
             self._settled = False
-            LOG.exception("%s: nothing was decided", self._title)
+            LOG.exception("%s: nothing was decided", title(self.account))
 
     def _reconcile(self, connection: Connection, triggers: tuple[str, ...]) -> None:
         started, trigger = time.monotonic(), ", ".join(triggers)
         ports = connection.ports()
         compiled = self._policy().for_switch(self.account.dpid, bridge_name(ports))
         if not self._is_ours(ports, compiled, trigger):
+            self.verdict = Verdict(compiled, None)
             return
         wanted, known = self._targeted(compiled, ports), self._target
-        self._report_waiting(wanted)
+        if wanted.absent_ports and (known is None or wanted.absent_ports != known.absent_ports):
+            report_waiting(self.account, wanted)
         if known and self._settled and known.swept == wanted.swept and not _UNKNOWN & set(triggers):
-            change = plan(wanted.entries.values(), known.entries.values(), wanted.swept)
+            change = plan(*difference(wanted, known), wanted.swept)
         else:
             change = self._difference(connection, wanted)
         self.work["plans"] += 1
         if change:
             self._commit(connection, change, wanted, trigger, started)
+            self.verdict = Verdict(compiled, self.account.last_change)
             return
         self._target, self._settled = wanted, self._watched
+        self.verdict = Verdict(compiled, None)
         level = logging.DEBUG if trigger == POLLED or trigger.startswith("port ") else logging.INFO
         message = "%s: %s: %d flow entries in place, nothing sent, in %.1f ms"
-        LOG.log(level, message, self._title, trigger, len(wanted.entries), _milliseconds_since(started))
+        LOG.log(level, message, title(self.account), trigger, len(wanted.entries), _milliseconds_since(started))
 
     def _difference(self, connection: Connection, wanted: Target) -> Change:
         """What has to change, by all that the switch holds."""
         self.work["readings"] += 1
         sieve = Sieve(wanted.entries)
-        found = connection.read(keep=sieve).entries
-        missing = [entry for identity, entry in wanted.entries.items() if identity not in sieve.there]
-        return plan(missing, found, wanted.swept)
+        found = connection.read(decode=sieve).entries
+        return plan(sieve.missing.items(), found, wanted.swept)
 
     def _repair(self, connection: Connection, wanted: Target, updates: dict[Identity, Update]) -> None:
         """Puts back what others changed of ours. The updates say where to look, the switch what is there now."""
@@ -190,17 +195,19 @@ class Session:
             self._reconcile(connection, (f"drift in {len(due)} flow entries",))
             return
         cookies = {update.entry.cookie for update in due.values()}
-        cookies |= {wanted.entries[identity].cookie for identity in due if identity in wanted.entries}
+        rights = [entry for entry in map(wanted.entry, due) if entry is not None]
+        cookies |= {entry.cookie for entry in rights}
         self.work["readings of items"] += 1
         found = connection.read(cookies).entries
         there = {entry.identity: entry for entry in found if entry.identity in due}
-        change = plan(
-            [wanted.entries[identity] for identity in due if identity in wanted.entries], there.values(), wanted.swept
-        )
+        change = plan(rights, there.values(), wanted.swept)
         self.work["plans"] += 1
         if change:
-            self._report_drift(change, wanted, there, started)
             self._commit(connection, change, wanted, f"drift in {len(change)} flow entries", started)
+            report_drift(self.account, change, wanted, there)
+            spent = [entry for entry in change.entries if self._budget.spend(entry.identity, started)]
+            for entry in spent:
+                report_fight(self.account, entry, wanted)
 
     def _is_due(self, identity: Identity, update: Update, now: float) -> bool:
         """Whether the entry may be looked after now; if not, it comes back by itself when it may."""
@@ -221,31 +228,33 @@ class Session:
         if known is not None and known.compiled is compiled and known.ports == ports:
             return known
         self.work["targets"] += 1
-        return target(compiled, ports, lambda: hub.sleep(0))
+        return target(compiled, ports, lambda: hub.sleep(0), known)
 
     def _commit(self, connection: Connection, change: Change, wanted: Target, trigger: str, started: float) -> None:
         was_settled, self._settled = self._settled, False
-        changed = (*change.delete, *change.replace, *change.add)
+        changed = change.entries
         few = self._watched and len(changed) <= min(_READ_BACK_ITEMS, len(wanted.entries) // 4)
         self.work["bundles"] += 1
         self.work["messages"] += len(changed)
+        refusal = reason = None
         try:
-            sieve = Sieve(wanted.entries)
+            sieve = Sieve(dict((*change.replace, *change.add)) if few else wanted.entries)
             after = connection.commit(change, {entry.cookie for entry in changed} if few else (), sieve)
         except BundleRefused as refused:
-            what = f": {wanted.text(refused.entry)}" if refused.entry else ""
-            reason: str | None = f"bundle refused, nothing changed: {refused}{what}"
+            refusal = refusal_of(refused, wanted)
+            reason = f"bundle refused, nothing changed: {refusal}"
             self._settled = was_settled
-            self._keep(change, started, trigger, reason, bundles=0)
         else:
-            left = left_over(change, sieve.there, after.entries)
-            reason = f"committed, but the read-back differs in {left} flow entries" if left else None
-            if not left:
+            left = left_over(change, sieve.missing, after.entries)
+            if left:
+                reason = f"committed, but the read-back differs in {left} flow entries"
+            else:
                 self._target, self._settled = wanted, self._watched
-            self._keep(change, started, trigger, reason, bundles=1)
+        self._keep(change, started, trigger, reason, refusal)
         if reason:
             self._inbox.note_later(AGAIN, AGAIN_SECONDS)
-        self._report(change)
+        assert self.account.last_change is not None
+        report_change(self.account, self.account.last_change)
 
     def _is_ours(self, ports: Mapping[str, int], compiled: CompiledPolicy, trigger: str) -> bool:
         name, bridge = bridge_name(ports), compiled.policy.bridge_name
@@ -256,53 +265,21 @@ class Session:
             self._target, self._settled = None, False
         return name == bridge
 
-    def _keep(self, change: Change, started: float, trigger: str, reason: str | None, bundles: int) -> None:
-        milliseconds = _milliseconds_since(started)
+    def _keep(self, change: Change, started: float, trigger: str, reason: str | None, refusal: Refusal | None) -> None:
         last = LastChange(
-            time.time(),
-            len(change.add),
-            len(change.replace),
-            len(change.delete),
-            len(change),
-            bundles,
-            milliseconds,
-            reason is None,
-            reason,
-            trigger,
+            time=time.time(),
+            added=len(change.add),
+            replaced=len(change.replace),
+            deleted=len(change.delete),
+            messages=len(change),
+            bundles=int(refusal is None),
+            milliseconds=_milliseconds_since(started),
+            confirmed=reason is None,
+            reason=reason,
+            trigger=trigger,
+            refusal=refusal,
         )
-        self.account = replace(self.account, last_change=last, changes_total=self.account.changes_total + bundles)
-
-    def _report(self, change: Change) -> None:
-        last = self.account.last_change
-        assert last is not None
-        counts = f"({last.added} added, {last.replaced} replaced, {last.deleted} deleted)"
-        facts = self._event("change", **vars(last))
-        if last.confirmed:
-            message = "%s: %s: %d flow entries committed in one bundle and read back in %.1f ms %s"
-            LOG.info(message, self._title, last.trigger, len(change), last.milliseconds, counts, extra=facts)
-        else:
-            LOG.error("%s: %s: %s %s", self._title, last.trigger, last.reason, counts, extra=facts)
-
-    def _report_drift(self, change: Change, wanted: Target, there: Mapping[Identity, SwitchEntry], now: float) -> None:
-        """What somebody else did, and whether it is a fight by now."""
-        lines = list(drift_lines(change, wanted, there))
-        for number, (line, entry) in enumerate(lines):
-            if number < _LINES:
-                LOG.warning("%s: drift: %s", self._title, line, extra=self._event("drift", what=line))
-            if self._budget.spend(entry.identity, now):
-                again = (
-                    f"changed by somebody again and again: from now on looked after every {SECONDS_IN_A_FIGHT:.0f} s"
-                )
-                LOG.error("%s: drift: %s: %s", self._title, line, again, extra=self._event("fight", what=line))
-        if len(lines) > _LINES:
-            LOG.warning("%s: drift: %d flow entries more", self._title, len(lines) - _LINES)
-
-    def _report_waiting(self, wanted: Target) -> None:
-        ports = wanted.absent_ports
-        if ports and (self._target is None or ports != self._target.absent_ports):
-            names, number = ", ".join(sorted(ports)), len(wanted.waiting)
-            message = "%s: %d flow entries wait for ports that are not there: %s"
-            LOG.warning(message, self._title, number, names, extra=self._event("waiting", ports=sorted(ports)))
+        self.account = replace(self.account, last_change=last, changes_total=self.account.changes_total + last.bundles)
 
 
 def _milliseconds_since(started: float) -> float:

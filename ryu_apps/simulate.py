@@ -15,6 +15,7 @@ from policies.match_fields import FIELDS
 from ryu_apps.cubes import Cube
 from ryu_apps.flow import DecTtl, FlowEntry, GotoTable, Match, Output, PushVlan, SetField, StripVlan
 from ryu_apps.headers import Space
+from ryu_apps.lookup import Lookup
 from ryu_apps.oxm_fields import BY_NAME
 
 Packet = Mapping[str, str | int]
@@ -90,82 +91,76 @@ def _text(name: str, value: str | int) -> str:
     return form.text(value, (1 << form.bits) - 1) if form else str(value)
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """The entries of one table and priority that fix the same bits."""
-
-    priority: int
-    mask: int
-    entries: dict[int, FlowEntry]
-
-
 class FlowTables:
     """Flow entries, ready to be asked about packets. Where two of one priority both match, the first given wins."""
 
     def __init__(self, entries: Iterable[FlowEntry], space: Space | None = None) -> None:
         self.space = space or Space()
-        shapes: dict[tuple[int, int, int], dict[int, FlowEntry]] = {}
+        tables: dict[int, list[tuple[int, Cube, FlowEntry]]] = {}
         for entry in entries:
-            cube = self.space.cube(entry.match)
-            shapes.setdefault((entry.table, entry.priority, cube.mask), {}).setdefault(cube.value, entry)
-        self._tables: dict[int, list[_Shape]] = {}
-        for table, priority, mask in sorted(shapes, key=lambda shape: -shape[1]):
-            self._tables.setdefault(table, []).append(_Shape(priority, mask, shapes[table, priority, mask]))
+            tables.setdefault(entry.table, []).append((entry.priority, self.space.cube(entry.match), entry))
+        self._tables = {number: Lookup(things) for number, things in tables.items()}
+
+    def table(self, number: int) -> Lookup[FlowEntry]:
+        return self._tables.get(number) or Lookup()
 
     def trace(self, packet: Packet | str) -> Trace:
         match = read_packet(packet)
-        in_port = dict(match)["in_port"]
-        walk = _Walk(self.space, in_port, self.space.cube(match).value, self.space.cube(match).mask)
-        steps: list[Step] = []
+        cube = self.space.cube(match)
+        walk = self.walk(dict(match)["in_port"], cube.value, cube.mask)
+        steps = tuple(Step(number, self.space.match(passing), entry) for number, passing, entry in walk.steps)
+        return Trace(match, steps, tuple(Sent(port, self.space.match(left)) for port, left in walk.sent))
+
+    def walk(self, in_port: str, header: int, said: int = 0) -> Walk:
+        """The way of one packet, in bits of the space. ``said``: those that its description names."""
+        walk = Walk(self.space, in_port, header, said)
         table: int | None = 0
         while table is not None:
-            entry = self._lookup(table, walk.header)
-            steps.append(Step(table, walk.match(), entry))
+            found = self._tables.get(table)
+            entry = found.find(walk.header) if found else None
+            walk.steps.append((table, walk.now, entry))
             table = walk.act(entry) if entry else None
-        return Trace(match, tuple(steps), tuple(walk.sent))
-
-    def _lookup(self, table: int, header: int) -> FlowEntry | None:
-        found: FlowEntry | None = None
-        for shape in self._tables.get(table, ()):
-            if found is not None and shape.priority < found.priority:
-                break
-            found = found or shape.entries.get(header & shape.mask)
-        return found
+        return walk
 
 
-class _Walk:
-    """A packet on its way: what it carries now, and where copies of it were sent."""
+class Walk:
+    """A packet on its way: what it carries now, what it met, and where copies of it were sent.
+
+    A packet is kept as the bits that its description names or that were written into it, and their values.
+    """
 
     def __init__(self, space: Space, in_port: str, header: int, said: int) -> None:
-        self.space = space
-        self.in_port = in_port
         self.header = header
-        self.sent: list[Sent] = []
-        self._said = said  # the bits that the packet's description names
+        self.steps: list[tuple[int, Cube, FlowEntry | None]] = []
+        self.sent: list[tuple[str, Cube]] = []
+        self._space = space
+        self._in_port = in_port
+        self._said = said
         self._inner_tags: list[int] = []
 
-    def match(self) -> Match:
-        return self.space.match(Cube(self._said, self.header & self._said))
+    @property
+    def now(self) -> Cube:
+        return Cube(self._said, self.header & self._said)
 
     def act(self, entry: FlowEntry) -> int | None:
         """The table to go to, None if the packet goes no further."""
         for action in entry.actions:
             match action:
                 case Output(port):
-                    if port != self.in_port:  # Open vSwitch never sends a packet back by the port it came from
-                        self.sent.append(Sent(port, self.match()))
+                    if port != self._in_port:  # Open vSwitch never sends a packet back by the port it came from
+                        self.sent.append((port, self.now))
                 case SetField(name, text):
-                    self._put(self.space.field(name, text, entry.match))
+                    self._put(self._space.field(name, text, entry.match))
                 case DecTtl():
                     if not self._decrement():
                         return None
                 case PushVlan():
-                    tag = self.space.bits("vlan_vid", "vlan_pcp")
+                    tag = self._space.bits("vlan_vid", "vlan_pcp")
                     self._inner_tags.append(self.header & tag)
-                    self._put(Cube(tag, self.space.field("vlan_vid", "0", ()).value))
+                    self._put(Cube(tag, self._space.field("vlan_vid", "0", ()).value))
                 case StripVlan():
                     inner = self._inner_tags.pop() if self._inner_tags else 0
-                    self._put(Cube(self.space.bits("vlan_vid", "vlan_pcp"), inner))
+                    self._put(Cube(self._space.bits("vlan_vid", "vlan_pcp"), inner))
                 case GotoTable(table):
                     return table
         return None
@@ -176,7 +171,7 @@ class _Walk:
 
     def _decrement(self) -> bool:
         """Whether the packet lives on."""
-        slot, eth_type = self.space.slot(BY_NAME["nw_ttl"].key), self.space.slot(BY_NAME["dl_type"].key)
+        slot, eth_type = self._space.slot(BY_NAME["nw_ttl"].key), self._space.slot(BY_NAME["dl_type"].key)
         if self.header >> eth_type.offset & 0xFFFF not in _IP:
             return True
         ttl = self.header >> slot.offset & 0xFF

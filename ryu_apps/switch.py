@@ -9,25 +9,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from ryu_apps import messages, monitor
+from ryu_apps.bundle import filling
 from ryu_apps.messages import Bundle, SwitchError
 from ryu_apps.plan import Change
-from ryu_apps.wire import Identity, InstalledEntry, Malformed, SwitchEntry
+from ryu_apps.wire import InstalledEntry, Malformed, SwitchEntry
 
 ANSWER_TIMEOUT = 10.0  # seconds of silence within an exchange; a switch commits 50,000 entries in half a second
 MAXIMUM_ENTRIES = 1_000_000  # that a switch is believed to have: half a gigabyte here
 MAXIMUM_ANSWER = 256 << 20  # octets of one exchange
-_MESSAGES_A_SEND = 400  # some 50 KiB: what is sent at once, before other greenlets and echo replies get their turn
 _MAXIMUM_PORTS = 0x10000  # of a bridge of Open vSwitch
 _MAXIMUM_XID = 0xFFFFFFFF
 
 
-Keep = Callable[[InstalledEntry], bool]
+Decode = Callable[[bytes], Iterable[InstalledEntry]]
+"""Gets the entries out of a flow statistics reply: all of them, or those that matter."""
 
 
 class SwitchSilent(Exception):
@@ -67,29 +69,6 @@ class Reading:
 def bridge_name(ports: Mapping[str, int]) -> str:
     """The bridge's name is that of its LOCAL port."""
     return next((name for name, number in ports.items() if number == messages.LOCAL_PORT), "")
-
-
-class Sieve:
-    """Lets through what differs from the wanted entries, and remembers which of those are there as they should be.
-
-    So a table that is as it should be costs no memory, however large it is.
-    """
-
-    def __init__(self, wanted: Mapping[Identity, SwitchEntry]) -> None:
-        self._wanted = wanted
-        self.there: set[Identity] = set()
-
-    def __call__(self, installed: InstalledEntry) -> bool:
-        entry = installed.entry
-        right = self._wanted.get(entry.identity)
-        if right != entry:
-            return True
-        self.there.add(right.identity)
-        return False
-
-
-def _everything(_installed: InstalledEntry) -> bool:
-    return True
 
 
 class _Exchange:
@@ -165,15 +144,17 @@ class Connection:
         xids = self._take_xids(1)
         return _reading(self._ask(xids, xids[-1], [messages.port_desc_request(xids[0])])).ports
 
-    def read(self, cookies: Collection[int] = (), keep: Keep = _everything) -> Reading:
-        """Ports and entries; of the entries only those with one of the cookies, if any are given, and only the kept.
+    def read(self, cookies: Collection[int] = (), decode: Decode = messages.decode_flow_stats) -> Reading:
+        """Ports and entries; of the entries only those with one of the cookies, if any are given, and only the decoded.
 
         Raises SwitchSilent.
         """
         xids = self._take_xids(1 + max(1, len(cookies)))
-        return _reading(self._ask(xids, xids[-1], [_questions(xids, cookies)]), keep)
+        return _reading(self._ask(xids, xids[-1], [_questions(xids, cookies)]), decode)
 
-    def commit(self, change: Change, cookies: Collection[int] = (), keep: Keep = _everything) -> Reading:
+    def commit(
+        self, change: Change, cookies: Collection[int] = (), decode: Decode = messages.decode_flow_stats
+    ) -> Reading:
         """Makes the change in one atomic, ordered bundle, and reads back what the switch then holds, as ``read`` does.
 
         The bundle is closed in a first exchange and committed in a second: Open vSwitch leaves a message that it
@@ -181,18 +162,19 @@ class Connection:
 
         Raises BundleRefused (nothing was changed) and SwitchSilent (not known what was changed: read again).
         """
-        entries = (*change.delete, *change.replace, *change.add)
+        entries = change.entries
         xids = self._take_xids(len(entries) + 5 + max(1, len(cookies)))
         opened, added, (close, commit, barrier) = xids[0], xids[1 : len(entries) + 1], xids[len(entries) + 1 :][:3]
         self._bundles += 1
         bundle = self._bundles
-        errors = _errors(self._ask(xids, close, _filling(bundle, opened, added, close, change)))
+        closed = messages.bundle_control(Bundle.CLOSE, bundle, close)
+        errors = _errors(self._ask(xids, close, chain(filling(bundle, opened, added, change), (closed,))))
         if errors:
             self._send(messages.bundle_control(Bundle.DISCARD, bundle, commit))
             raise _refusal(errors, added, entries)
         end = messages.bundle_control(Bundle.COMMIT, bundle, commit) + messages.barrier_request(barrier)
         answers = self._ask(xids, xids[-1], [end + _questions(xids[len(entries) + 4 :], cookies)])
-        reading = _reading(_without_errors(answers, xids[: len(entries) + 4], errors), keep)
+        reading = _reading(_without_errors(answers, xids[: len(entries) + 4], errors), decode)
         if errors:
             raise _refusal(errors, added, entries)
         return reading
@@ -238,25 +220,6 @@ def _within(seconds: float, answers: Any) -> bytes:
     return answer
 
 
-def _filling(bundle: int, opened: int, added: range, close: int, change: Change) -> Iterator[bytes]:
-    """The bundle's messages up to its end, in portions: encoding 100,000 at once would hold up every other switch."""
-    yield messages.bundle_control(Bundle.OPEN, bundle, opened)
-    portion = []
-    for xid, (make, entry) in zip(added, _operations(change), strict=True):
-        portion.append(messages.bundle_add(make(entry, xid), bundle, xid))
-        if len(portion) == _MESSAGES_A_SEND:
-            yield b"".join(portion)
-            portion.clear()
-    yield b"".join(portion) + messages.bundle_control(Bundle.CLOSE, bundle, close)
-
-
-def _operations(change: Change) -> Iterator[tuple[Callable[[SwitchEntry, int], bytes], SwitchEntry]]:
-    for entry in change.delete:
-        yield messages.delete_message, entry
-    for entry in (*change.replace, *change.add):
-        yield messages.add_message, entry
-
-
 def _questions(xids: range, cookies: Collection[int]) -> bytes:
     """What asks for the ports and for the entries: one xid for each question."""
     ports = messages.port_desc_request(xids[0])
@@ -265,7 +228,7 @@ def _questions(xids: range, cookies: Collection[int]) -> bytes:
     return ports + b"".join(map(messages.item_stats_request, xids[1:], cookies))
 
 
-def _reading(answers: Iterable[bytes], keep: Keep = _everything) -> Reading:
+def _reading(answers: Iterable[bytes], decode: Decode = messages.decode_flow_stats) -> Reading:
     """Raises SwitchSilent."""
     ports: dict[str, int] = {}
     installed: list[InstalledEntry] = []
@@ -275,7 +238,7 @@ def _reading(answers: Iterable[bytes], keep: Keep = _everything) -> Reading:
             if error is not None:
                 raise SwitchSilent(f"no answer but {_error_text(error)}")
             ports.update(messages.decode_ports(answer))
-            installed += filter(keep, messages.decode_flow_stats(answer))
+            installed += decode(answer)
             if len(installed) > MAXIMUM_ENTRIES or len(ports) > _MAXIMUM_PORTS:
                 raise SwitchSilent(f"an answer of more than {MAXIMUM_ENTRIES} entries or {_MAXIMUM_PORTS} ports")
             hub.sleep(0)  # the next part may be there already, and others wait for their turn

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 from policies.addresses import address_plan
 from policies.model import FunctionRoute
 from ryu_apps.account import SwitchAccount
-from ryu_apps.flow import PRIVACY_CHAIN, FlowEntry
+from ryu_apps.flow import PRIVACY_CHAIN, XRAY_SHARES, FlowEntry
 from ryu_apps.policy_file import CompiledPolicy
 from ryu_apps.view import Json, Rates, no_rates, shown_entries
 from ryu_apps.wire import InstalledEntry
 
 Held = Collection[tuple[FlowEntry, Json]]
+CHAIN = (PRIVACY_CHAIN, XRAY_SHARES)  # the tables by which packets leave for the next hop
 
 
 def chain_view(
@@ -31,7 +32,7 @@ def chain_view(
     """
     hops = address_plan(compiled.policy).hops
     named = {hop.port for hop in hops}
-    flows = [flow for flow in compiled.entries if flow.table == PRIVACY_CHAIN or named & set(flow.ports)]
+    flows = [flow for flow in compiled.entries if flow.table in CHAIN or named & set(flow.ports)]
     shown = shown_entries(flows, ports, installed, rates)
     held = [(flow, entry) for flow, entry in shown if flow is not None]
     return {
@@ -68,8 +69,8 @@ def _hop_state(account: SwitchAccount | None, port: str, ports: Mapping[str, int
 
 
 def _hop_counters(port: str, held: Held) -> Json:
-    """What the hop has sent and been sent, as far as the chain's table let it pass."""
-    chain = [(flow, entry) for flow, entry in held if flow.table == PRIVACY_CHAIN and flow.outputs]
+    """What the hop has sent and been sent, as far as the chain's tables let it pass."""
+    chain = [(flow, entry) for flow, entry in held if flow.table in CHAIN and flow.outputs]
     sent = [entry for flow, entry in chain if flow.in_port == port]
     received = [entry for flow, entry in chain if port in flow.outputs]
     return {
@@ -87,7 +88,7 @@ def _last_change(port: str, held: Held, now: float) -> float | None:
 def _links(held: Held) -> list[Json]:
     links: dict[tuple[str, str | None, str], Json] = {}
     for flow, entry in held:
-        if flow.table != PRIVACY_CHAIN:
+        if flow.table not in CHAIN:
             continue
         for port in flow.outputs:
             start = {"item": flow.item, "from": flow.in_port, "to": port, "packets": 0, "bytes": 0, "rate": None}

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ryu_apps.flow import Action, FlowEntry, GotoTable, Match, SetField, item_cookie
-from ryu_apps.oxm import decode_match
+from ryu_apps.oxm import decode_match, encode_match, encode_oxms
 from ryu_apps.oxm_fields import BASIC
-from ryu_apps.shapes import encode_oxms, match_octets
+from ryu_apps.shapes import IDENTITY, IdentityEncoder
+from ryu_apps.shapes import Identity as Identity
 from ryu_apps.wire_actions import actions_text, encode_actions
 
 _APPLY_ACTIONS, _GOTO_TABLE = 4, 1
@@ -22,29 +23,61 @@ _OXM_HEADER = struct.Struct("!I")
 _HAS_MASK = 0x100
 
 
-Identity = tuple[int, int, bytes]
-"""What an OpenFlow table tells entries apart by: table, priority, match."""
+_CONTENT = struct.Struct("!HHH4xQ")  # idle and hard timeout, flags, cookie; the instructions follow
 
 
 class SwitchEntry(NamedTuple):
     """A flow entry as a switch holds it: port numbers, match and instructions in wire form.
 
-    The match is its TLVs in the canonical form and order of ``oxm``, so two matches mean the same exactly when their
-    octets are equal. A tuple, because a controller compares 200,000 of these at a time.
+    Two texts of octets, because a controller keeps and compares 400,000 of these: a table of them is a plain dict from
+    identity to content. The parts stand in the order of a flow statistics reply (7.3.5.2), so that an entry in a reply
+    is compared by slices of it. The match is its TLVs in the canonical form and order of ``oxm``, so two matches mean
+    the same exactly when their octets are equal.
     """
 
-    table: int
-    priority: int
-    match: bytes
-    instructions: bytes
-    cookie: int
-    idle_timeout: int = 0
-    hard_timeout: int = 0
-    flags: int = 0
+    identity: Identity
+    content: bytes
+
+    @classmethod
+    def of(
+        cls,
+        table: int,
+        priority: int,
+        match: bytes,
+        instructions: bytes,
+        cookie: int,
+        idle_timeout: int = 0,
+        hard_timeout: int = 0,
+        flags: int = 0,
+    ) -> SwitchEntry:
+        content = _CONTENT.pack(idle_timeout, hard_timeout, flags, cookie) + instructions
+        return cls(IDENTITY.pack(table, priority) + match, content)
 
     @property
-    def identity(self) -> Identity:
-        return self[:3]
+    def table(self) -> int:
+        return self.identity[0]
+
+    @property
+    def priority(self) -> int:
+        return int.from_bytes(self.identity[1:3], "big")
+
+    @property
+    def match(self) -> bytes:
+        return self.identity[IDENTITY.size :]
+
+    @property
+    def cookie(self) -> int:
+        return int.from_bytes(self.content[10:18], "big")
+
+    @property
+    def timeouts_and_flags(self) -> tuple[int, int, int]:
+        """Idle timeout, hard timeout, flags: of ours all are 0."""
+        idle, hard, flags, _ = _CONTENT.unpack_from(self.content)
+        return idle, hard, flags
+
+    @property
+    def instructions(self) -> bytes:
+        return self.content[_CONTENT.size :]
 
 
 class InstalledEntry(NamedTuple):
@@ -60,37 +93,74 @@ class Malformed(Exception):
     """A message that breaks the specification: what comes from a switch need not be from a sane one."""
 
 
-def resolve(
-    entries: Iterable[FlowEntry], ports: Mapping[str, int]
-) -> tuple[tuple[tuple[FlowEntry, SwitchEntry], ...], tuple[FlowEntry, ...]]:
-    """(ready, waiting): the entries with their switch's port numbers, and those that wait for their in_port.
+class Encoder:
+    """From flow entries to what one switch shall hold. What many entries have in common is encoded once.
 
     An entry whose output port is absent drops until the port is there: left out, it would hand its packets on to
     entries below it that were never meant for them.
     """
+
+    def __init__(self, ports: Mapping[str, int]) -> None:
+        self._ports = ports
+        self._identity = IdentityEncoder(ports)
+        # By item and the id of the actions, which are kept so that no others get that id.
+        self._contents: dict[tuple[str, int], tuple[bytes, bool, tuple[Action, ...]]] = {}
+        self._instructions: dict[tuple[Action, ...], tuple[bytes, bool]] = {}
+
+    def encode(self, flows: Iterable[FlowEntry], table: dict[Identity, bytes]) -> list[FlowEntry]:
+        """Puts the entries into the table; returns those that wait for a port, be they left out or dropping."""
+        waiting = []
+        identity_of, contents = self._identity, self._contents
+        for flow in flows:
+            identity = identity_of(flow.table, flow.priority, flow.match)
+            if identity is None:
+                waiting.append(flow)
+                continue
+            content, drops, _ = contents.get((flow.item, id(flow.actions))) or self._content(flow)
+            table[identity] = content
+            if drops:
+                waiting.append(flow)
+        return waiting
+
+    def _content(self, flow: FlowEntry) -> tuple[bytes, bool, tuple[Action, ...]]:
+        """(content, whether an output port is absent, the actions)."""
+        actions = flow.actions
+        instructions, drops = self._instructions.get(actions) or self._encoded(flow)
+        made = _CONTENT.pack(0, 0, 0, item_cookie(flow.item)) + instructions, drops, actions
+        if actions in self._instructions:
+            self._contents[flow.item, id(actions)] = made
+        return made
+
+    def _encoded(self, flow: FlowEntry) -> tuple[bytes, bool]:
+        drops = any(port not in self._ports for port in flow.outputs)
+        made = encode_instructions(() if drops else flow.actions, self._ports, flow.match), drops
+        if not any(isinstance(action, SetField) for action in flow.actions):  # whose octets the match decides
+            self._instructions[flow.actions] = made
+        return made
+
+
+def resolve(
+    entries: Iterable[FlowEntry], ports: Mapping[str, int]
+) -> tuple[tuple[tuple[FlowEntry, SwitchEntry], ...], tuple[FlowEntry, ...]]:
+    """(ready, waiting): the entries with their switch's port numbers, and those that wait for their in_port."""
     ready, waiting = [], []
-    instructions: dict[tuple[Action, ...], bytes] = {}  # a large policy has few different ones
+    encoder = Encoder(ports)
     for entry in entries:
-        in_port = entry.in_port
-        if in_port is not None and in_port not in ports:
+        table: dict[Identity, bytes] = {}
+        encoder.encode((entry,), table)
+        if table:
+            ready.append((entry, SwitchEntry(*table.popitem())))
+        else:
             waiting.append(entry)
-            continue
-        actions = entry.actions
-        if actions not in instructions or any(isinstance(action, SetField) for action in actions):
-            there = all(port in ports for port in entry.outputs)
-            instructions[actions] = encode_instructions(actions if there else (), ports, entry.match)
-        octets = match_octets(entry.match, ports)
-        wanted = SwitchEntry(entry.table, entry.priority, octets, instructions[actions], item_cookie(entry.item))
-        ready.append((entry, wanted))
     return tuple(ready), tuple(waiting)
 
 
 def switch_entry(entry: FlowEntry, ports: Mapping[str, int]) -> SwitchEntry:
     """Raises KeyError when the entry names a port that ``ports`` does not have."""
-    return SwitchEntry(
+    return SwitchEntry.of(
         entry.table,
         entry.priority,
-        match_octets(entry.match, ports),
+        encode_oxms(encode_match(entry.match, ports)),
         encode_instructions(entry.actions, ports, entry.match),
         entry.cookie,
     )

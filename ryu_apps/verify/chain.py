@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from itertools import pairwise, product
 
+from policies.match_fields import FIELDS
 from policies.model import PrivacyRouter
 from ryu_apps.cubes import Cube
 from ryu_apps.flow import Match, fields
@@ -25,6 +27,7 @@ _SWAPPED = (("nw_src", "nw_dst"), ("tp_src", "tp_dst"))
 _TURNED = {name: other for pair in _SWAPPED for name, other in (pair, pair[::-1])}
 _PROTOCOLS = ("tcp", "udp")
 _SOMEWHERE = "198.51.100.1"
+_FIRST_CLIENT = 2  # host part
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,15 @@ class Journey:
     answer: tuple[Hop, ...] = ()
 
 
-def journeys(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[tuple[Journey, ...]]:
+def journeys(plan: AddressPlan) -> Iterator[tuple[Journey, ...]]:
     """Alternatives: of each tuple one must succeed."""
-    of = {kind: tuple(hop for hop in plan.hops if hop.kind == kind) for kind in ("gateway", "warp", "xray")}
-    clients = str(policy.chain.client_subnet)
-    onward = [of[kind] for kind in ("warp", "xray") if of[kind]]
-    for gateway in of["gateway"]:
-        ways = [(gateway, *way) for way in product(*onward)] if onward else []
-        yield tuple(
-            Journey("a client's packet", fields(**{protocol: ""}, nw_src=clients), way, way[::-1])
-            for protocol in _PROTOCOLS
-            for way in ways
-        )
-    for xray, warp in product(of["xray"], of["warp"]):
+    for gateway in plan.of("gateway"):
+        for clients, way in _ways(plan, gateway):
+            yield tuple(
+                Journey("a client's packet", fields(**{protocol: ""}, nw_src=clients), way, way[::-1])
+                for protocol in _PROTOCOLS
+            )
+    for xray, warp in product(plan.of("xray"), plan.of("warp")):
         own = str(xray.address.ip)
         yield tuple(
             Journey("Xray's own packet to its server", fields(**{protocol: ""}, nw_src=own), (xray, warp), (warp, xray))
@@ -64,6 +63,17 @@ def journeys(policy: PrivacyRouter, plan: AddressPlan) -> Iterator[tuple[Journey
                 yield from _address_resolution(hop, other)
 
 
+def _ways(plan: AddressPlan, gateway: Hop) -> Iterator[tuple[str, tuple[Hop, ...]]]:
+    """The clients of a gateway by the Xray that they have, and their packets' way there."""
+    before = (gateway, *plan.of("warp"))
+    for xray in plan.of("xray"):
+        for share in xray.shares:
+            if gateway.clients and IPv4Address(share.value) in gateway.clients:
+                yield str(share), (*before, xray)
+    if not plan.of("xray") and len(before) > 1:
+        yield str(gateway.clients), before
+
+
 def _address_resolution(hop: Hop, other: Hop) -> Iterator[tuple[Journey, ...]]:
     for operation, what in (("1", "question"), ("2", "answer")):
         said = fields(arp="", arp_op=operation, arp_spa=str(hop.address.ip), arp_tpa=str(other.address.ip))
@@ -71,18 +81,18 @@ def _address_resolution(hop: Hop, other: Hop) -> Iterator[tuple[Journey, ...]]:
 
 
 def unreachable(bridge: Bridge, policy: PrivacyRouter, plan: AddressPlan) -> Iterator[Finding]:
-    for alternatives in journeys(policy, plan):
-        if alternatives and not any(_succeeds(bridge, policy, journey) for journey in alternatives):
-            yield _lost(bridge, alternatives[0], policy)
+    for alternatives in journeys(plan):
+        if not any(_succeeds(bridge, policy, journey) for journey in alternatives):
+            yield _lost(bridge, alternatives[0])
 
 
 def loops(bridge: Bridge, policy: PrivacyRouter, plan: AddressPlan) -> Iterator[Finding]:
     """Clients' packets that the hop behind the gateway sends back to it: the gateway would send them there again."""
-    gateways = tuple(hop for hop in plan.hops if hop.kind == "gateway")
-    if not any(hop.kind == "xray" for hop in plan.hops):
+    gateways = plan.of("gateway")
+    if not plan.of("xray"):
         return  # the WARP hop itself takes them into the tunnel
-    said = fields(ip="", nw_src=str(policy.chain.client_subnet))
     for gateway in gateways:
+        said = fields(ip="", nw_src=str(gateway.clients))
         for hub in plan.hops:
             if hub.port not in neighbours(plan, gateway) or hub.kind != "warp":
                 continue
@@ -103,7 +113,7 @@ def _start(bridge: Bridge, policy: PrivacyRouter, hop: Hop, said: Match) -> Flig
     space = bridge.space
     inside = space.cube(fields(in_port=hop.port)).meet(space.cube(said))
     assert inside is not None
-    inner = (policy.chain.subnet, policy.chain.client_subnet, policy.netmaker.subnet)
+    inner = (policy.chain.subnet, *policy.client_subnets, policy.netmaker.subnet)
     outside = [space.cube(fields(ip="", nw_dst=str(subnet))) for subnet in inner]
     return Flight(hop.port, 0, inside, (*outside, *space.impossible()))
 
@@ -181,10 +191,10 @@ def _exchange(bits: int, one: int, other: int, width: int) -> int:
     return bits ^ (differing << one | differing << other)
 
 
-def _lost(bridge: Bridge, journey: Journey, policy: PrivacyRouter) -> Finding:
+def _lost(bridge: Bridge, journey: Journey) -> Finding:
     """Where an ordinary packet of the journey is lost. There is such a place: if it got through, all would be well."""
     tables = FlowTables(row.entry for table in bridge.tables.values() for row in table.rows)
-    what, packet = journey.what, _ordinary(policy, journey.said)
+    what, packet = journey.what, _ordinary(journey.said)
     for part, hops in (("", journey.hops), ("an answer to ", journey.answer)):
         for hop, target in pairwise(hops):
             packet = {**packet, "in_port": hop.port}
@@ -206,11 +216,15 @@ def _lost_there(bridge: Bridge, trace: Trace, what: str, hop: Hop, target: Hop) 
     return Finding(Kind.UNREACHABLE, bridge.node, happens, trace.packet, (entry,) if entry else ())
 
 
-def _ordinary(policy: PrivacyRouter, said: Match) -> dict[str, str]:
-    """One packet of those that are said: where that is a subnet, the first client's."""
-    client = policy.chain.client_subnet.network_address + 2
-    one = {"nw_src": str(client), "nw_dst": _SOMEWHERE, "tp_src": "40000", "tp_dst": "443"}
-    return one | {name: text for name, text in said if "/" not in text}
+def _ordinary(said: Match) -> dict[str, str]:
+    """One packet of those that are said: of several clients the first, and the gateway is before them."""
+    one = {"nw_dst": _SOMEWHERE, "tp_src": "40000", "tp_dst": "443"}
+    for name, text in said:
+        if name == "nw_src":
+            value, mask = FIELDS[name].parse(text)
+            text = str(IPv4Address(value | _FIRST_CLIENT & ~mask))
+        one[name] = text
+    return one
 
 
 def _fields_of(packet: dict[str, str]) -> dict[str, str]:

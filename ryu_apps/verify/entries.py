@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
 from policies.model import Place
@@ -111,11 +111,13 @@ def _sample(bridge: Bridge, table: Table, flight: Flight, inside: Cube, priority
     return None
 
 
-def never_met(bridge: Bridge, found: Flights, written: Mapping[Place, Match]) -> Iterator[tuple[Place, Finding | None]]:
+def never_met(
+    bridge: Bridge, found: Flights, written: Mapping[Place, Match], accept: Callable[[int], bool] = lambda _: True
+) -> Iterator[tuple[Place, Finding | None]]:
     """What the document's own entries come to: for each, None if some packet meets it, else what is wrong.
 
     ``written``: the matches of the document's objects. Entries that are only derived from an object, such as ARP for
-    its address, are passed over.
+    its address, are passed over. ``accept``: whether the packet that is to show it counts.
     """
     cubes = {place: bridge.space.cube(match) for place, match in written.items()}
     met: set[Place] = set()
@@ -125,7 +127,8 @@ def never_met(bridge: Bridge, found: Flights, written: Mapping[Place, Match]) ->
             if place is None or place in met or place not in cubes or not row.cube.within(cubes[place]):
                 continue
             try:
-                lost = _met(bridge, found, number, row.cube, row.entry.priority) is None
+                meeting = _met(bridge, found, number, row.cube, row.entry.priority)
+                lost = meeting is None or not accept(meeting[1])
             except TooHard:
                 lost = False  # not a matter of safety
             if not lost:

@@ -21,7 +21,9 @@ class Kind(Enum):
     SPOOFING = "a port may speak only as itself: admit no other source"
     NOT_ADMITTED = "only the ports of the policy may send: admit no other"
     LOOP = "send what is not for the clients on to the next hop"
+    APART = "a client's packets are for its own Xray, and never for the clients of another gateway: drop them there"
     UNREACHABLE = "let this traffic through, or disable the hop"
+    UNDELIVERED = "leave the packets between caller and container to the function that they are of"
     UNPROVEN = "say the same with fewer overlapping matches"
 
 

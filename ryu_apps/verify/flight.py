@@ -6,13 +6,28 @@ whatever becomes of the packets, one that it happens to can be named (see ``Flig
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from ryu_apps.cubes import EVERYTHING, Budget, Cube, point_outside
 from ryu_apps.flow import DecTtl, FlowEntry, GotoTable, Match, Output, PushVlan, SetField, StripVlan
 from ryu_apps.headers import Space
 from ryu_apps.verify.tables import Bridge, Row
+
+
+class Outside:
+    """Cubes that are worked out when they are first asked for. Mostly nobody asks, and they may be very many."""
+
+    def __init__(self, work: Callable[[], tuple[Cube, ...]]) -> None:
+        self._work = work
+
+    @cached_property
+    def _cubes(self) -> tuple[Cube, ...]:
+        return self._work()
+
+    def __iter__(self) -> Iterator[Cube]:
+        return iter(self._cubes)
 
 
 class Flight(NamedTuple):
@@ -26,7 +41,7 @@ class Flight(NamedTuple):
     port: str
     table: int
     inside: Cube
-    outside: tuple[Cube, ...] = ()
+    outside: Iterable[Cube] = ()
     written: Cube = EVERYTHING
     unknown: int = 0
     path: tuple[FlowEntry, ...] = ()
@@ -54,7 +69,7 @@ class Flight(NamedTuple):
     def less(self, cubes: Iterable[Cube]) -> tuple[Cube, ...]:
         """``outside`` and what these cubes take before."""
         taken = (self.origin(cube) for cube in cubes)
-        return self.outside + tuple(cube for cube in taken if cube is not None)
+        return (*self.outside, *(cube for cube in taken if cube is not None))
 
     def into(self, bridge: Bridge, row: Row) -> Flight | None:
         """The packets that this entry takes, as it is about to act on them; None if there are none to begin with."""
@@ -63,8 +78,12 @@ class Flight(NamedTuple):
             return None
         path = (*self.path, row.entry)
         taken = Flight(self.port, self.table, inside, self.outside, self.written, self.unknown, path)
-        above = bridge.tables[self.table].above(taken.now, row.entry.priority, bridge.budget)
-        return taken._replace(outside=taken.less(other.cube for other in above)) if above else taken
+
+        def outside() -> tuple[Cube, ...]:
+            above = bridge.tables[self.table].above(taken.now, row.entry.priority, bridge.budget)
+            return taken.less(other.cube for other in above)
+
+        return taken._replace(outside=Outside(outside))
 
     def after(self, bridge: Bridge, row: Row, out: str | None) -> Flight:
         """After the entry's actions up to its Output to ``out``; with None after all of them, in the next table."""
@@ -89,7 +108,7 @@ class Flight(NamedTuple):
 
         Raises TooHard.
         """
-        outside = self.outside + more
+        outside = (*self.outside, *more)
         point = a_point(self.inside, outside, budget, space)
         return None if point is None else packet(space, point, self.inside, outside)
 

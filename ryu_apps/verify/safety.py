@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from socket import inet_aton
 
 from policies.match_fields import WORDS
 from policies.model import PrivacyRouter
@@ -37,12 +38,12 @@ class Sender:
 def senders(policy: PrivacyRouter, plan: AddressPlan) -> dict[str, Sender]:
     """By port. Ports of disabled hops, and privacy sockets that are no hop, may send nothing."""
     found = {port: Sender("privacy") for port in privacy_ports(policy)}
-    found |= {hop.port: Sender("privacy", _sources(policy, hop), neighbours(plan, hop)) for hop in plan.hops}
+    found |= {hop.port: Sender("privacy", _sources(hop), neighbours(plan, hop)) for hop in plan.hops}
     sockets = frozenset(plan.mesh_ports)
     uplink = frozenset({policy.netmaker.interface} if policy.netmaker.enabled else ())
     reached = sockets | uplink
     for socket in plan.mesh:
-        own = tuple(int(it.ip) for it in (socket.address, *socket.services) if it is not None)
+        own = tuple([int.from_bytes(inet_aton(address), "big") for address in socket.addresses])
         found[socket.port] = Sender("mesh", (), reached, own)
     mesh = (fields(ip="", nw_src=str(policy.netmaker.subnet)), fields(arp=""))
     found[policy.netmaker.interface] = Sender("mesh", mesh if uplink else (), sockets if uplink else frozenset())
@@ -57,16 +58,17 @@ def neighbours(plan: AddressPlan, hop: Hop) -> frozenset[str]:
     return frozenset(other.port for other in plan.hops if _STAGES[other.kind] in beside)
 
 
-def _sources(policy: PrivacyRouter, hop: Hop) -> tuple[Match, ...]:
-    clients, own = str(policy.chain.client_subnet), str(hop.address.ip)
+def _sources(hop: Hop) -> tuple[Match, ...]:
+    own = str(hop.address.ip)
     arp = fields(arp="", arp_spa=own)
     match hop.kind:
         case "gateway":
-            return arp, fields(ip="", nw_src=clients), fields(ip="", nw_src=own)
+            return arp, fields(ip="", nw_src=str(hop.clients)), fields(ip="", nw_src=own)
         case "warp":  # clients' packets one way, the whole Internet's answers the other
             return arp, fields(ip="")
         case "xray":  # answers clients in the name of whom they called
-            return arp, fields(ip="", nw_dst=clients), fields(ip="", nw_src=own)
+            clients = (fields(ip="", nw_dst=str(share)) for share in hop.shares)
+            return arp, *clients, fields(ip="", nw_src=own)
 
 
 class Sources:

@@ -109,7 +109,7 @@ function way(links, from, to, forward) {
   const rate = mine.some((link) => link.rate)
     ? { bytes: mine.reduce((total, link) => total + (link.rate?.bytes ?? 0), 0) }
     : null;
-  const words = element("small", { title: `${sum("packets")} packets` }, `${bits(rate)} · ${bytes(sum("bytes"))}`);
+  const words = element("small", { title: `${from} to ${to}: ${sum("packets")} packets` }, `${bits(rate)} · ${bytes(sum("bytes"))}`);
   return element("span", { className: "way" }, arrow(forward, (rate?.bytes ?? 0) > 0), words);
 }
 
@@ -132,12 +132,16 @@ function showChain(chain) {
     element("div", { className: "end" }, "devices"),
     element("div", { className: "link short" }, element("span", { className: "way" }, arrow(true, false))),
   ];
-  chain.hops.forEach((hop, index) => {
-    const next = chain.hops[index + 1];
-    parts.push(hopCard(hop));
+  // Hops of one kind stand side by side in the chain, and below each other here.
+  const kinds = [...new Set(chain.hops.map((hop) => hop.kind))];
+  const stages = kinds.map((kind) => chain.hops.filter((hop) => hop.kind === kind));
+  stages.forEach((stage, index) => {
+    parts.push(element("div", { className: "stage" }, ...stage.map(hopCard)));
+    const next = stages[index + 1];
     if (next) {
-      const [there, back] = [way(chain.links, hop.port, next.port, true), way(chain.links, next.port, hop.port, false)];
-      parts.push(element("div", { className: "link" }, there, back));
+      const pairs = stage.flatMap((from) => next.map((to) => [from.port, to.port]));
+      const ways = pairs.map(([from, to]) => [way(chain.links, from, to, true), way(chain.links, to, from, false)]);
+      parts.push(element("div", { className: "link" }, ...ways.map((both) => element("div", { className: "both" }, ...both))));
     }
   });
   at("chain").replaceChildren(...(chain.hops.length ? parts : ["The policy has no chain."]));

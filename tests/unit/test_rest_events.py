@@ -98,7 +98,7 @@ def test_a_record_is_one_line() -> None:
 
 
 def entry(packets: int, octets: int) -> InstalledEntry:
-    return InstalledEntry(SwitchEntry(0, 1, b"", b"", 7), packets, octets, 60)
+    return InstalledEntry(SwitchEntry.of(0, 1, b"", b"", 7), packets, octets, 60)
 
 
 class Switch:

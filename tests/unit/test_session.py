@@ -15,8 +15,9 @@ from policies.load import load
 from policies.model import PrivacyRouter
 from ryu_apps import session as session_module
 from ryu_apps.pipeline import compile_pipeline
+from ryu_apps.policy_changes import HANGUP
 from ryu_apps.policy_file import CompiledPolicy
-from ryu_apps.session import HANGUP, Session
+from ryu_apps.session import Session
 from ryu_apps.wire import SwitchEntry, resolve
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "policies/documents/privacy-router.json"
@@ -176,7 +177,7 @@ def test_a_repair_reads_and_sends_one_entry(world: World) -> None:
 def test_our_own_changes_and_foreign_ones_that_do_not_matter_cost_nothing(world: World) -> None:
     world.load(MOVED)
     world.forget()
-    world.switch.foreign(SwitchEntry(99, 1, b"", b"", 3))  # not our table
+    world.switch.foreign(SwitchEntry.of(99, 1, b"", b"", 3))  # not our table
     same = world.entry(20, 0)
     world.switch.foreign(same)  # written again, as it is
     world.switch.settle()
@@ -187,7 +188,7 @@ def test_our_own_changes_and_foreign_ones_that_do_not_matter_cost_nothing(world:
 
 
 def test_foreign_entries_go_or_stay_as_the_policy_says(world: World) -> None:
-    stranger, elsewhere = SwitchEntry(0, 60000, b"", b"", 3), SwitchEntry(77, 1, b"", b"", 3)
+    stranger, elsewhere = SwitchEntry.of(0, 60000, b"", b"", 3), SwitchEntry.of(77, 1, b"", b"", 3)
     world.switch.foreign(elsewhere)
     world.switch.foreign(stranger)
     world.switch.settle()

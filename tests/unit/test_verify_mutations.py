@@ -1,7 +1,7 @@
 """A compiler that goes wrong is noticed: each named mutation of its output makes the verifier refuse the policy.
 
 What is safe and yet not what was meant (a drop that is counted under another name, a function that leads to another
-container) is not the verifier's to see. For those mutations a test of tests/test_pipeline.py has to fail.
+container) is not the verifier's to see. For those mutations a test of tests/unit/test_pipeline.py has to fail.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import pytest
 import test_pipeline
+from further_hops import with_further
 from policy_documents import policy
 
 from policies.model import Place
-from ryu_apps import classify, privacy_chain
+from ryu_apps import classify, privacy_chain, xray_shares
 from ryu_apps.flow import (
     CLASSIFY,
     MESH,
@@ -31,6 +32,7 @@ from ryu_apps.pipeline import compile_pipeline
 from ryu_apps.verify import Kind, verify
 
 EXAMPLE = policy(lambda router: None)
+FURTHER = policy(with_further)
 Entries = tuple[FlowEntry, ...]
 Mutation = Callable[[Entries], Iterable[FlowEntry]]
 Which = Callable[[FlowEntry], bool]
@@ -159,15 +161,96 @@ def test_a_mutated_output_is_refused(name: str) -> None:
     assert all(finding.packet for finding in found)
 
 
+SHARE_OF_103 = of("WARP tunnel -> Xray client 103", nw_src="10.100.0.1/255.255.255.1")
+FROM_102, BACK_TO_102 = (
+    item("WireGuard gateway 102 -> WARP tunnel"),
+    item("WARP tunnel -> WireGuard gateway 102 (return)"),
+)
+
+REFUSED_FURTHER: dict[str, tuple[Mutation, Kind]] = {
+    "a share goes to another Xray": (acting(SHARE_OF_103, Output("internal_101")), Kind.APART),
+    "a share goes to both": (acting(SHARE_OF_103, Output("internal_101"), Output("internal_103")), Kind.APART),
+    "an Xray takes every client": (widened(SHARE_OF_103, "nw_src"), Kind.CONFLICT),
+    "an Xray takes every client, above": (
+        changed(SHARE_OF_103, lambda entry: replace(entry, priority=30, match=_less(entry.match, ("nw_src",)))),
+        Kind.APART,
+    ),
+    "a share is left out": (without(SHARE_OF_103), Kind.UNREACHABLE),
+    "the WARP hop's flow goes past the shares": (acting(TO_XRAY, Output("internal_101")), Kind.APART),
+    "an Xray's server does not reach it": (
+        without(of("WARP tunnel -> Xray client 103", nw_dst="10.99.0.103")),
+        Kind.UNREACHABLE,
+    ),
+    "addresses before shares": (at(of("WARP tunnel -> Xray client", nw_dst="10.99.0.101"), 30), Kind.APART),
+    "clients are not kept apart": (without(item("clients apart")), Kind.APART),
+    "clients of one gateway call those of the other": (
+        without(of("clients apart", nw_src="10.100.1.0/24", nw_dst="10.100.0.0/24")),
+        Kind.APART,
+    ),
+    "clients of one gateway call the other": (without(of("clients apart", nw_dst="10.99.0.102")), Kind.APART),
+    "a gateway speaks for all clients": (
+        widened(of("admission internal_102", nw_src="10.100.1.0/24"), "nw_src"),
+        Kind.SPOOFING,
+    ),
+    "an Xray answers all clients": (
+        widened(of("admission internal_103", nw_dst="10.100.0.1/255.255.255.1"), "nw_dst"),
+        Kind.SPOOFING,
+    ),
+    "no way from a gateway": (without(FROM_102), Kind.UNREACHABLE),
+    "no way back to a gateway": (without(BACK_TO_102), Kind.UNREACHABLE),
+    "one gateway sends to the other": (acting(FROM_102, Output("internal_100")), Kind.WAY_OUT),
+    "what is for one gateway goes to the other": (acting(BACK_TO_102, Output("internal_100")), Kind.APART),
+    "one Xray sends to the other": (
+        acting(item("Xray client 103 -> WARP tunnel (return)"), Output("internal_101")),
+        Kind.WAY_OUT,
+    ),
+    "an Xray is not asked for": (without(of("chain ARP", arp_tpa="10.99.0.103")), Kind.UNREACHABLE),
+    "a gateway is not asked for": (without(of("chain ARP", arp_tpa="10.99.0.102")), Kind.UNREACHABLE),
+    "a further hop sends to the mesh": (acting(FROM_102, Output("internal_200")), Kind.CROSSING),
+}
+
+
+def test_the_compiler_with_further_hops() -> None:
+    assert verify({"": compile_pipeline(FURTHER)}, FURTHER) == ()
+
+
+@pytest.mark.parametrize("name", REFUSED_FURTHER)
+def test_a_mutated_output_of_further_hops_is_refused(name: str) -> None:
+    mutate, kind = REFUSED_FURTHER[name]
+    before = compile_pipeline(FURTHER)
+    after = tuple(mutate(before))
+    assert after != before
+    found = verify({"": after}, FURTHER)
+    assert kind in {finding.kind for finding in found}, "\n".join(map(str, found))
+    assert all(finding.packet for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "kind"),
+    [
+        (classify, "_clients_apart", lambda plan: iter(()), Kind.APART),
+        (classify, "CLIENTS_APART", 150, Kind.APART),
+        (xray_shares, "SHARE", 5, Kind.APART),
+        (privacy_chain, "share_entries", lambda plan: iter(()), Kind.UNREACHABLE),
+        (privacy_chain, "to_xray", lambda plan: Output(plan.of("xray")[0].port), Kind.UNREACHABLE),
+    ],
+)
+def test_a_mutated_compiler_of_further_hops_is_refused(
+    monkeypatch: pytest.MonkeyPatch, module: object, name: str, value: object, kind: Kind
+) -> None:
+    monkeypatch.setattr(module, name, value)
+    assert kind in {finding.kind for finding in verify({"": compile_pipeline(FURTHER)}, FURTHER)}
+
+
 @pytest.mark.parametrize(
     ("module", "name", "value", "kind"),
     [
         (classify, "ADMISSION", 50, Kind.UNREACHABLE),
         (classify, "ANTI_SPOOFING", 250, Kind.UNREACHABLE),
         (classify, "PRIVACY_CHAIN", MESH, Kind.CROSSING),
-        (classify, "MESH", PRIVACY_CHAIN, Kind.NEVER),
+        (classify, "_TO", dict.fromkeys((PRIVACY_CHAIN, MESH), (GotoTable(PRIVACY_CHAIN),)), Kind.NEVER),
         (privacy_chain, "_links", lambda plan: iter(()), Kind.UNREACHABLE),
-        (privacy_chain, "_directions", lambda policy, plan, priority: iter(()), Kind.UNREACHABLE),
+        (privacy_chain, "_directions", lambda plan, priority: iter(()), Kind.UNREACHABLE),
     ],
 )
 def test_a_mutated_compiler_is_refused(

@@ -15,7 +15,7 @@ from ryu_apps.flow import CLASSIFY, FlowEntry, GotoTable, fields
 from ryu_apps.ofctl import entry_text
 from ryu_apps.pipeline import compile_pipeline
 
-EXAMPLE = load(Path(__file__).parents[1] / "policies/documents/privacy-router.json")
+EXAMPLE = load(Path(__file__).parents[2] / "policies/documents/privacy-router.json")
 PRIVACY = ("internal_100", "warp0", "internal_101")
 MESH_PORTS = ("internal_200", "internal_201", "nm-privacy")
 CLIENT, TARGET = "10.100.0.2", "203.0.113.9"

@@ -13,7 +13,7 @@ FOREIGN = 7
 
 
 def held(port: int, cookie: int = OURS, instructions: bytes = b"", **more: int) -> SwitchEntry:
-    return SwitchEntry(0, 100, Oxm(0x8000, 0, port.to_bytes(4, "big")).encode(), instructions, cookie, **more)
+    return SwitchEntry.of(0, 100, Oxm(0x8000, 0, port.to_bytes(4, "big")).encode(), instructions, cookie, **more)
 
 
 def after(change: Change, installed: list[SwitchEntry]) -> set[SwitchEntry]:

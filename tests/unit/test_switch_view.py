@@ -13,10 +13,11 @@ from ryu_apps.view import policy_view, switch_view
 from ryu_apps.view_chain import chain_view
 from ryu_apps.wire import InstalledEntry, SwitchEntry, resolve
 
-FILE = Path(__file__).parents[1] / "policies/documents/privacy-router.json"
+FILE = Path(__file__).parents[2] / "policies/documents/privacy-router.json"
 COMPILED: CompiledPolicy = compile_document(FILE.read_text(), str(FILE))
 PORTS = {port: number for number, port in enumerate(sorted({p for e in COMPILED.entries for p in e.ports}), 1)}
 CHANGE = LastChange(1.5, 2, 0, 0, 2, 1, 4.2, True, None, "connected")
+FORWARD = b"\0\1\0\10\24\0\0\0"  # goto_table:20
 OURS = SwitchAccount(7, "ovsbr0", ours=True, connected=True, last_change=CHANGE, changes_total=1)
 
 
@@ -42,9 +43,10 @@ def test_a_switch_that_holds_everything() -> None:
 
 def test_every_kind_of_difference_is_told_apart() -> None:
     held = installed()
-    altered = held[1]._replace(entry=held[1].entry._replace(instructions=b"\0\1\0\10\24\0\0\0"))
-    removed_item = SwitchEntry(10, 7, b"", b"", item_cookie("an item of an older policy"))
-    foreign = SwitchEntry(30, 7, b"", b"", 7)
+    right = held[1].entry
+    altered = held[1]._replace(entry=SwitchEntry.of(right.table, right.priority, right.match, FORWARD, right.cookie))
+    removed_item = SwitchEntry.of(10, 7, b"", b"", item_cookie("an item of an older policy"))
+    foreign = SwitchEntry.of(30, 7, b"", b"", 7)
     extra = [InstalledEntry(removed_item, 1, 60, 1), InstalledEntry(foreign, 1, 60, 1)]
     view = switch_view(OURS, COMPILED, PORTS, [*held[2:], altered, *extra])
     assert view["drift"] == {"missing": 1, "altered": 1, "surplus": 1}

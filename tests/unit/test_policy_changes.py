@@ -1,0 +1,96 @@
+"""How another policy comes into force: in which order, and who waits meanwhile."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from eventlet import sleep, spawn
+
+from ryu_apps import policy_file as policy_file_module
+from ryu_apps.policy_changes import PolicyChanges
+from ryu_apps.policy_file import CompiledPolicy, PolicyFile, compile_document
+
+EXAMPLE = (Path(__file__).resolve().parents[2] / "policies/documents/privacy-router.json").read_text()
+SLOW = 0.4  # seconds of processor time
+
+
+def edited(number: int) -> str:
+    return EXAMPLE.replace("nw_dst=100.104.70.10", f"nw_dst=100.104.70.{20 + number}")
+
+
+class World:
+    """A policy file, and compiling that takes its time."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = path
+        path.write_text(EXAMPLE)
+        self.woken: list[str] = []
+        self.compiled: list[str] = []
+        self.changes = PolicyChanges(PolicyFile(path), self.woken.append)
+
+        def slow(text: str, *more: object) -> CompiledPolicy:
+            self.compiled.append(text)
+            finish = time.thread_time() + SLOW
+            while time.thread_time() < finish:
+                pass
+            return compile_document(text, *more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(policy_file_module, "compile_document", slow)
+
+    @property
+    def in_force(self) -> str:
+        return self.changes.policy_file.current.text
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path / "policy.json", monkeypatch)
+
+
+def test_others_have_their_turns_while_a_document_is_read(world: World) -> None:
+    world.path.write_text(edited(1))
+    following = spawn(world.changes.follow, "policy file written")
+    longest, last = 0.0, time.monotonic()
+    while not following.dead:
+        sleep(0.001)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    assert world.in_force == edited(1) and world.woken == ["policy file written"]
+    assert longest < SLOW / 4
+
+
+def test_of_quick_edits_the_last_one_is_in_force(world: World) -> None:
+    following = []
+    for number in range(5):
+        world.path.write_text(edited(number))
+        following.append(spawn(world.changes.follow, f"edit {number}"))
+        sleep(0.02)
+    for each in following:
+        each.wait()
+    assert world.in_force == edited(4)
+    assert world.compiled == [edited(0), edited(4)]  # the one under way, then the newest; none in between
+
+
+def test_an_edit_during_a_put_comes_after_it(world: World) -> None:
+    changes = world.changes
+    with changes.turn:
+        compiled = changes.aside(changes.policy_file.compile, edited(1))
+        following = spawn(changes.follow, "policy file written")
+        sleep(0.01)
+        assert changes.put(compiled, "REST")
+        assert world.in_force == edited(1) and world.woken == ["REST"]
+        world.path.write_text(edited(2))
+    following.wait()
+    assert world.in_force == edited(2) and world.compiled == [edited(1), edited(2)]  # what was put is not read again
+
+
+def test_what_is_invalid_leaves_the_last_good_one(world: World) -> None:
+    before = world.changes.policy_file.current
+    world.path.write_text(EXAMPLE.replace("output:warp0", "output:warp9"))
+    world.changes.follow("policy file written")
+    assert world.changes.policy_file.current is before and world.woken == []
+    assert any("warp9" in problem for problem in world.changes.policy_file.problems)
+    world.path.write_text(EXAMPLE)
+    world.changes.follow("policy file written")
+    assert world.changes.policy_file.current is before and world.changes.policy_file.problems == ()

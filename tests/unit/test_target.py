@@ -1,0 +1,180 @@
+"""What one switch shall hold: made at once or by what has changed, and compared with what it holds, octet by octet."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import replace
+
+import pytest
+from match_examples import MATCHES
+from table_switch import _stats
+
+from policies.model import PrivacyRouter
+from ryu_apps import messages
+from ryu_apps.bundle import filling
+from ryu_apps.flow import Action, FlowEntry, GotoTable, Match, Output, SetField, fields
+from ryu_apps.messages import Bundle, Kind
+from ryu_apps.oxm import Oxm, decode_match
+from ryu_apps.plan import Change, plan
+from ryu_apps.policy_file import CompiledPolicy
+from ryu_apps.sieve import Sieve
+from ryu_apps.target import Target, difference, target
+from ryu_apps.wire import SwitchEntry, switch_entry
+
+PORTS = {"internal_100": 3, "warp0": 17, "internal_200": 5, "internal_201": 6, "nm-privacy": 9}
+ABSENT = "internal_101"
+SEED = random.randrange(1 << 32)
+
+
+def some_match(rng: random.Random) -> Match:
+    address = f"100.64.{rng.randrange(3)}.{rng.randrange(4)}"
+    port = rng.choice([*PORTS, ABSENT])
+    return rng.choice(
+        [
+            fields(ip="", nw_dst=address),
+            fields(arp="", arp_tpa=address),
+            fields(ip="", nw_src=address, in_port=port),
+            fields(arp="", arp_spa=address, in_port=port),
+            fields(tcp="", nw_dst=address, tp_dst="80"),
+            fields(ip="", nw_dst=f"100.64.{rng.randrange(3)}.0/24"),
+            fields(tcp="", nw_dst=address),
+            fields(udp="", nw_dst=address),
+            fields(in_port=port),
+            fields(ipv6="", in_port=port),
+        ]
+    )
+
+
+def some_actions(rng: random.Random, match: Match) -> tuple[Action, ...]:
+    choices: list[tuple[Action, ...]] = [(), (Output(rng.choice([*PORTS, ABSENT])),), (GotoTable(20),)]
+    if ("tcp", "") in match or ("udp", "") in match:  # whose octets differ
+        return (SetField("tp_dst", "53"), Output("warp0"))
+    return rng.choice(choices)
+
+
+def some_flow(rng: random.Random) -> FlowEntry:
+    match = some_match(rng)
+    return FlowEntry(
+        rng.choice((0, 20)), rng.choice((90, 200)), match, some_actions(rng, match), f"r{rng.randrange(9)}"
+    )
+
+
+def compiled(flows: list[FlowEntry]) -> CompiledPolicy:
+    distinct = {flow.identity: flow for flow in flows}
+    return CompiledPolicy(PrivacyRouter(), tuple(distinct.values()), "r")
+
+
+def made(policy: CompiledPolicy, known: Target | None = None) -> Target:
+    return target(policy, PORTS, lambda: None, known)
+
+
+def by_the_general_way(flow: FlowEntry) -> SwitchEntry | None:
+    if flow.in_port is not None and flow.in_port not in PORTS:
+        return None
+    there = all(port in PORTS for port in flow.outputs)
+    return switch_entry(flow if there else replace(flow, actions=()), PORTS)
+
+
+def test_every_entry_is_encoded_as_by_the_general_way() -> None:
+    rng = random.Random(SEED)
+    flows = [some_flow(rng) for _ in range(500)] + [FlowEntry(10, 5, match, (), "x") for match in MATCHES]
+    policy = compiled(flows)
+    expected = [entry for entry in map(by_the_general_way, policy.entries) if entry is not None]
+    assert dict(made(policy).entries) == dict(expected), SEED
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_by_what_has_changed_or_from_nothing_gives_the_same(number: int) -> None:
+    rng = random.Random(SEED + number)
+    flows = list(compiled([some_flow(rng) for _ in range(60)]).entries)
+    known = made(compiled(flows))
+    for _ in range(5):
+        for _ in range(rng.randrange(4)):
+            edit = rng.choice(("add", "remove", "alter", "copy"))
+            index = rng.randrange(len(flows))
+            if edit == "add":
+                flows.insert(index, some_flow(rng))
+            elif edit == "remove":
+                del flows[index]
+            elif edit == "alter":
+                flows[index] = replace(flows[index], actions=some_actions(rng, flows[index].match))
+            else:
+                flows[index] = replace(flows[index])
+        policy = compiled(flows)
+        whole, wanted = made(policy), made(policy, known)
+        assert wanted.entries == whole.entries, SEED + number
+        assert set(map(id, wanted.waiting)) == set(map(id, whole.waiting)), SEED + number
+        step = plan(*difference(wanted, known), wanted.swept)
+        assert step == plan(wanted.entries.items(), known.entries.items(), wanted.swept), SEED + number
+        known = wanted
+
+
+def test_two_entries_of_one_identity_are_never_lost() -> None:
+    """The general rules keep them apart; here each leaves the other where it was."""
+    first = FlowEntry(20, 90, fields(ip="", nw_dst="100.64.0.1"), (Output("warp0"),), "first")
+    second = FlowEntry(20, 90, fields(ip="", nw_dst="100.64.0.1/32"), (), "second")
+    others = [FlowEntry(20, priority, (), (), "x") for priority in range(20)]
+    both = CompiledPolicy(PrivacyRouter(), (*others, first, second), "r")
+    for left in (first, second):
+        one = CompiledPolicy(PrivacyRouter(), (*others, left), "r")
+        assert made(one, made(both)).entries == made(one).entries
+        assert made(both, made(one)).entries == made(both).entries
+
+
+def test_only_what_changed_is_made_anew() -> None:
+    flows = [FlowEntry(20, 90, fields(ip="", nw_dst=f"100.64.0.{number}"), (), f"r{number}") for number in range(100)]
+    known = made(compiled(flows))
+    flows[50] = replace(flows[50], item="another")
+    del flows[70]
+    wanted = made(compiled(flows), known)
+    assert sum(known.entries[identity] is content for identity, content in wanted.entries.items()) == 98
+    assert [len(each) for each in difference(wanted, known)] == [1, 2]
+
+
+def test_a_bundle_is_filled_as_message_by_message() -> None:
+    rng = random.Random(SEED)
+    table = list(made(compiled([some_flow(rng) for _ in range(300)])).entries.items())
+    entries = tuple(SwitchEntry(*pair) for pair in table)
+    like = entries[99]
+    expiring = SwitchEntry.of(like.table, like.priority, like.match, like.instructions, like.cookie, 30, 60, 1)
+    change = Change(add=(*entries[:100], expiring), replace=entries[100:150], delete=entries[150:])
+    xids = range(1000, 1000 + len(change))
+    expected = [messages.bundle_control(Bundle.OPEN, 9, 5)]
+    for xid, entry in zip(xids, change.entries, strict=True):
+        make = messages.delete_message if entry in change.delete else messages.add_message
+        expected.append(messages.bundle_add(make(entry, xid), 9, xid))
+    assert b"".join(filling(9, 5, xids, change)) == b"".join(expected)
+
+
+def reply(entries: list[SwitchEntry]) -> bytes:
+    body = b"".join(map(_stats, entries))
+    return messages.message(Kind.MULTIPART_REPLY, 1, struct.pack("!HH4x", 1, 0) + body)
+
+
+def test_the_sieve_lets_through_what_differs() -> None:
+    rng = random.Random(SEED)
+    wanted = made(compiled([some_flow(rng) for _ in range(300)])).entries
+    entries = [SwitchEntry(*pair) for pair in wanted.items()]
+    sieve = Sieve(wanted)
+    assert list(sieve(reply(entries))) == [] and sieve.missing == {}
+    gone, altered, said_otherwise = rng.sample([entry for entry in entries if entry.match], 3)
+    other = SwitchEntry.of(altered.table, altered.priority, altered.match, b"\0\1\0\10\24\0\0\0", 7)
+    tlvs = b"".join(oxm.encode() for oxm in reversed(decode_match(said_otherwise.match)))
+    turned = SwitchEntry.of(
+        said_otherwise.table, said_otherwise.priority, tlvs, said_otherwise.instructions, said_otherwise.cookie
+    )
+    foreign = SwitchEntry.of(99, 1, Oxm(0x8000, 0, b"\0\0\0\1").encode(), b"", 3)
+    kept = [entry for entry in entries if entry not in (gone, altered, said_otherwise)]
+    sieve = Sieve(wanted)
+    assert [found.entry for found in sieve(reply([*kept, turned, other, foreign]))] == [other, foreign]
+    assert sieve.missing == dict((gone, altered))
+
+
+def test_what_breaks_the_specification_does_not_pass_the_sieve() -> None:
+    entry = SwitchEntry.of(20, 90, Oxm(0x8000, 0, b"\0\0\0\1").encode(), b"", 3)
+    good = reply([entry])
+    for position, octets in ((16, b"\0\0"), (16, b"\xff\xff"), (66, b"\xff\xff"), (66, b"\0\0")):
+        bad = good[:position] + octets + good[position + 2 :]
+        with pytest.raises(messages.Malformed):
+            list(Sieve(dict([entry]))(bad))

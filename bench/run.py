@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BENCHES = ("switch.py", "verify.py", "host.py", "throughput.py", "ipset.py")
+BENCHES = ("switch.py", "verify.py", "host.py", "director.py", "memory.py", "throughput.py", "ipset.py")
 
 
 def main() -> int:

@@ -7,10 +7,21 @@ from dataclasses import replace
 
 from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, ports, sysctl, wireguard
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.state import NODE, Chain, Daemon, HostState, Link, NamespaceState, Stranger
-from host_agent.steps import at
+from host_agent.state import FAMILIES, NODE, Chain, Daemon, HostState, Link, NamespaceState, Stranger, of_family
+from host_agent.steps import (
+    RemoveChains,
+    RemoveFile,
+    RemoveSets,
+    ReplaceChains,
+    ReplaceSets,
+    Step,
+    WriteFile,
+    at,
+)
 
 Links = dict[str, netlink.FoundLink]
+Filtering = ReplaceSets | RemoveSets | ReplaceChains | RemoveChains
+Calm = Filtering | WriteFile | RemoveFile  # what changes nothing else
 ROUTE_ADVICE = {
     False: "remove it, or give the container no uplink of its own",
     True: "remove it, or set another table in the document's advanced section",
@@ -56,6 +67,18 @@ def read(wanted: HostState, namespaces: Namespaces, read_switch: Callable[[], ov
     )
 
 
+def read_again(wanted: HostState, found: HostState, steps: Iterable[Step], namespaces: Namespaces) -> HostState:
+    """What was found, as it is after these steps. After steps about sets, chains and files alone, no more than those
+    is read."""
+    if not all(isinstance(step, Calm) for step in steps):
+        return read(wanted, namespaces)
+    states = dict(found.namespaces)
+    for name in {step.namespace for step in steps if isinstance(step, Filtering)}:
+        sets, chains = _filtering(name, wanted.namespaces.get(name, NamespaceState()), namespaces)
+        states[name] = replace(states.get(name, NamespaceState()), sets=sets.ours, chains=_ours(chains))
+    return replace(found, namespaces=states, files=files.read(wanted.files))
+
+
 def _on_node(links: Links, plugged: frozenset[str], processes: frozenset[str]) -> frozenset[Link]:
     """Links of ours that are still, or again, where they were born."""
     return frozenset(
@@ -84,15 +107,15 @@ def _namespace(
         return state, []  # it goes as a whole, or is none of ours
     devices = [wireguard.read(namespaces, link.name, name) for link in own_links if link.kind == "wireguard"]
     with namespaces.inside(name):
-        state = replace(
-            state,
-            sysctls=sysctl.read(setting.key for setting in wish.sysctls),
-            sets=ipset.read(),
-            chains=_chains(wish),
-            wireguard=frozenset(reading.device for reading in devices if reading),
-        )
-        strange_sets = ipset.strangers(wanted.name for wanted in wish.sets)
-        strange_chains = _strange_chains(wish.chains, state.chains)
+        sysctls = sysctl.read(setting.key for setting in wish.sysctls)
+    sets, chains = _filtering(name, wish, namespaces)
+    state = replace(
+        state,
+        sysctls=sysctls,
+        sets=sets.ours,
+        chains=_ours(chains),
+        wireguard=frozenset(reading.device for reading in devices if reading),
+    )
     keys = {route.key for route in wish.routes}
     strangers = [Stranger(f"{at(name)}: {route}", ROUTE_ADVICE[name == NODE]) for route in others if route.key in keys]
     strangers += [
@@ -101,11 +124,11 @@ def _namespace(
     ]
     strangers += [
         Stranger(f"{at(name)}: {chain}", "rename it, or set another name in the document's advanced section")
-        for chain in strange_chains
+        for chain in sorted((it for reading in chains for it in reading.strangers), key=str)
     ]
     strangers += [
         Stranger(f"{at(name)}: ipset {taken}", "rename or destroy it: ipset rename, ipset destroy")
-        for taken in sorted(strange_sets)
+        for taken in sorted(sets.strangers)
     ]
     strangers += [
         Stranger(f"{name}: link {link.name}", f"remove it: ip -n {name} link del {link.name}")
@@ -115,16 +138,17 @@ def _namespace(
     return state, strangers
 
 
-def _chains(wish: NamespaceState) -> frozenset[Chain]:
-    names = [chain.name for chain in wish.chains]
-    return netfilter.read("ipv4", names) | netfilter.read("ipv6", names)
+def _filtering(
+    name: str, wish: NamespaceState, namespaces: Namespaces
+) -> tuple[ipset.Reading, list[netfilter.Reading]]:
+    memory = namespaces.memory(name)
+    with namespaces.inside(name):
+        chains = [netfilter.read(family, of_family(family, wish.chains), memory) for family in FAMILIES]
+        return ipset.look(wish.sets, memory), chains
 
 
-def _strange_chains(wanted: frozenset[Chain], found: frozenset[Chain]) -> list[Chain]:
-    """Chains of others that have the name of one we want. To look is worth its time only where ours is not there."""
-    keys = {chain.key for chain in found}
-    absent = [chain for chain in wanted if not chain.shared and chain.key not in keys]
-    return sorted((chain for chain in absent if netfilter.is_taken(chain)), key=str)
+def _ours(readings: Iterable[netfilter.Reading]) -> frozenset[Chain]:
+    return frozenset(chain for reading in readings for chain in reading.chains)
 
 
 def _strange_ports(wanted: HostState, switch: ovs.Reading) -> Iterator[Stranger]:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
-from host_agent import actual, confirm_file, last_good, survey
+from host_agent import actual, confirm_file, last_good, names, survey
 from host_agent.apply import Progress, carry_out
 from host_agent.desired import desired
 from host_agent.drivers import ovs
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.names import Names
 from host_agent.plan import plan
 from host_agent.state import HostState, Route, Rule
 from host_agent.steps import Add, CreateNamespace, ReplaceChains, ReplaceRoute, ReplaceSets, SetSysctl, Step
-from policies.load_node import load_for_node
 
 
 def protective(steps: Iterable[Step], wanted: HostState) -> tuple[Step, ...]:
@@ -42,15 +40,13 @@ def protective(steps: Iterable[Step], wanted: HostState) -> tuple[Step, ...]:
     return tuple(step for step in steps if needs_nothing(step))
 
 
-def put_in_force(state_dir: Path, config_dir: Path, topology: Path | None, node: str, done: Progress) -> int | None:
+def put_in_force(state_dir: Path, config_dir: Path, node: str, done: Progress) -> int | None:
     """The number of steps; None if there is no last good policy yet. Raises AgentError, DocumentError."""
     confirm_file.forget(state_dir)  # what was never confirmed ended with the boot
-    path = last_good.policy_path(state_dir)
-    if path is None:
+    policy = last_good.load(state_dir, node)
+    if policy is None:
         return None
-    policy = load_for_node(path, topology, node)
-    names = Names(_nobody_answers, last_good.addresses(state_dir), lambda: None)
-    facts = survey.survey(policy, state_dir, config_dir, names.lookup)
+    facts = survey.survey(policy, state_dir, config_dir, names.asking(names.kept(state_dir), _nobody_answers))
     wanted = desired(policy, facts)
     with Namespaces(facts.namespaces) as namespaces:
         found = actual.read(wanted, namespaces, lambda: ovs.Reading(wanted.bridges, frozenset()))
@@ -60,8 +56,8 @@ def put_in_force(state_dir: Path, config_dir: Path, topology: Path | None, node:
     return len(steps)
 
 
-def _nobody_answers(name: str, missing: list[str]) -> tuple[IPv4Address, ...]:
+def _nobody_answers(name: str, missing: list[str]) -> names.Addresses:
     with suppress(ValueError):
-        return (IPv4Address(name),)
+        return (ip_address(name),)
     missing.append(f"{name}: its address is not known from the last good state")
     return ()

@@ -11,12 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pyroute2.netlink.exceptions import NetlinkError
-from rich.console import Console
-from rich.table import Table
-
-from host_agent import actual, operate, survey
+from host_agent import actual, former_settings, last_good, operate, survey
 from host_agent.apply import apply
 from host_agent.countries.gather import gather
 from host_agent.desired import desired
@@ -33,6 +30,9 @@ from policies.addresses import address_plan
 from policies.errors import DocumentError
 from policies.host_model import Policy
 from policies.load_node import load_for_node
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 EXIT_CODES = """exit codes: 0 done or in sync, 1 differences or not converged, 2 bad usage or invalid document,
 3 something is missing on this machine, 4 another run holds the lock"""
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(output, 2, [str(problem) for problem in error.problems])
     except AgentError as error:
         return _failed(output, error.exit_code, list(error.problems))
-    except (NetlinkError, OSError) as error:
+    except OSError as error:
         return _failed(output, AgentError.exit_code, [f"the state of this machine cannot be read: {error}"])
 
 
@@ -128,10 +128,11 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
 def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int:
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir, countries=gather)
     wanted = desired(policy, facts)
-    with Namespaces(facts.namespaces) as namespaces:
+    with Namespaces({**last_good.namespaces(arguments.state_dir, arguments.node), **facts.namespaces}) as namespaces:
         steps = plan(wanted, actual.read(wanted, namespaces))
         operate.before_apply(arguments, wanted, steps, facts, namespaces, output)
         count = apply(wanted, namespaces, arguments.state_dir, output.done)
+        former_settings.give_back(arguments.state_dir, wanted, namespaces)
     operate.after_apply(arguments, facts, output)
     for item in wanted.waiting:
         output.line(f"waiting: {item}")
@@ -170,14 +171,17 @@ def _stop(arguments: argparse.Namespace, output: Output) -> int:
         policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
     except DocumentError:
         policy = None
-        output.line(f"{arguments.policy}: no valid policy; going by the marks on this machine")
+        output.line(f"{arguments.policy}: no valid policy; going by the last good one and the marks on this machine")
     _require_root()
     survey.require_tools(None)
     operate.before_stop(arguments, output)
     if policy and policy.privacy_router:
         ovs.read()  # a switch that does not run would keep what is ours
-    with locked(arguments.state_dir), Namespaces(survey.namespaces(policy) if policy else {}) as namespaces:
+    paths = last_good.namespaces(arguments.state_dir, arguments.node)
+    paths |= survey.namespaces(policy) if policy else {}
+    with locked(arguments.state_dir), Namespaces(paths) as namespaces:
         count = apply(HostState(), namespaces, arguments.state_dir, output.done)
+        count += former_settings.give_back(arguments.state_dir, HostState(), namespaces)
     if policy and policy.director:
         forget_hash(Path(policy.director.advanced.tunnel_director.hash_file))
     output.line(f"removed: {count} steps, {output.seconds:.2f} s; keys and profiles stay in {arguments.state_dir}")
@@ -198,6 +202,8 @@ def _failed(output: Output, code: int, problems: list[str]) -> int:
 
 
 def _print_status(report: Status) -> None:
+    from rich.console import Console  # takes long to load, and only ``status`` prints tables
+
     console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
     places = _table("role", "place", "objects", "state")
     for row in report.places:
@@ -217,10 +223,10 @@ def _print_status(report: Status) -> None:
             peers.add_row(name, peer.public_key, peer.endpoint or "-", age, f"{peer.received} B", f"{peer.sent} B")
         console.print(peers)
     if report.tunnels:
-        tunnels = _table("tunnel", "state", "endpoint", "since")
+        tunnels = _table("tunnel", "state", "judged by", "endpoint", "since")
         for tunnel in report.tunnels:
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tunnel.since))
-            tunnels.add_row(tunnel.device, tunnel.state, tunnel.endpoint, since)
+            tunnels.add_row(tunnel.device, tunnel.state, tunnel.judged_by, tunnel.endpoint, since)
         console.print(tunnels)
     if report.items:
         items = _table("policy item", "family", "outcome", "packets", "bytes")
@@ -241,6 +247,8 @@ def _print_status(report: Status) -> None:
 
 
 def _table(*columns: str) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pyroute2.netlink.exceptions import NetlinkError
-
-from host_agent import actual, confirm_file, last_good
+from host_agent import actual, confirm_file, last_good, names
 from host_agent.apply import apply
 from host_agent.confirm_file import Pending
 from host_agent.drivers import files, ipset
@@ -49,7 +47,7 @@ def refuse_while_waiting(state_dir: Path) -> None:
 
 def begin(
     policy: Path,
-    text: str,
+    documents: last_good.Documents,
     seconds: float,
     wanted: HostState,
     facts: Facts,
@@ -69,12 +67,12 @@ def begin(
         confirm_file.boot_id(),
         confirm_file.clock() + seconds,
         str(policy.absolute()),
-        text,
+        dict(documents),
         former,
         dict(facts.namespaces),
-        dict(facts.addresses),
+        dict(facts.answers),
     )
-    confirm_file.write(state_dir, pending, last_good.digest(text))
+    confirm_file.write(state_dir, pending, last_good.digest(pending.text))
     log = os.open(_log(state_dir), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(log, "wb") as stream:
         subprocess.Popen(
@@ -117,7 +115,8 @@ def confirm(state_dir: Path) -> str:
 
 def _make_lasting(pending: Pending, state_dir: Path) -> str:
     policy, follower = Path(pending.policy), running(state_dir)
-    last_good.keep(state_dir, pending.text, policy.suffix, pending.addresses)
+    names.keep(state_dir, pending.answers)
+    last_good.keep(state_dir, pending.documents)
     if follower is None or follower.policy == policy:
         return f"confirmed: {policy} stays in force"
     kept = follower.policy.with_name(f"{follower.policy.name}.before-confirm")
@@ -165,7 +164,7 @@ def watchdog(state_dir: Path, say: Callable[[str], None]) -> int:
             return 0
         except Locked:
             time.sleep(0.2)
-        except (AgentError, NetlinkError, OSError) as error:
+        except (AgentError, OSError) as error:
             say(f"the former state could not be restored: {error}")
             time.sleep(BETWEEN)
     return 1
@@ -182,7 +181,7 @@ def take_over(state_dir: Path, log: Log) -> bool:
         return False
     try:
         return restore(state_dir, pending.token, lambda words: log("warning", "unconfirmed", words))
-    except (AgentError, NetlinkError, OSError) as error:
+    except (AgentError, OSError) as error:
         log("error", "unconfirmed", f"the former state could not be restored: {error}")
         time.sleep(BETWEEN)
         return False

@@ -11,15 +11,24 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from host_agent.drivers import files
+from host_agent.names import Answer
 from host_agent.state import NODE, Chain, Daemon, File, HostState, NamespaceState
 
 PENDING, REFUSED = "pending-confirm", "unconfirmed-policy"
-VALUES = ("ipaddress", "host_agent.state", "host_agent.prefixes", "pathlib")  # modules whose values a state is made of
+VALUES = (
+    "ipaddress",
+    "host_agent.names",
+    "host_agent.state.filtering",
+    "host_agent.state.host",
+    "host_agent.state.routing",
+    "host_agent.state.wireguard",
+    "host_agent.prefixes",
+    "pathlib",
+)  # modules whose values a state is made of
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,15 @@ class Pending:
     boot: str  # the kernel's boot id: after a boot, what was applied is gone by itself
     deadline: float  # on the boot-time clock, which runs on while the machine is suspended
     policy: str  # path of the policy that waits
-    text: str = field(repr=False)  # its text
+    documents: Mapping[str, str] = field(repr=False)  # file name -> text: the policy and, if there is one, the topology
     former: HostState = field(repr=False)
     paths: Mapping[str, str] = field(default_factory=dict)  # of namespaces that have no entry in /run/netns
-    addresses: Mapping[str, tuple[IPv4Address, ...]] = field(default_factory=dict)  # of the policy's host names
+    answers: Mapping[str, Answer] = field(default_factory=dict)  # of name servers, for the policy's host names
+
+    @property
+    def text(self) -> str:
+        """Of the policy."""
+        return next(text for name, text in self.documents.items() if name.startswith("policy"))
 
 
 def boot_id() -> str:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from host_agent.facts import Facts
 from host_agent.roles.bridge import bridge
 from host_agent.roles.director import director
-from host_agent.roles.gateway import gateway
+from host_agent.roles.gateway import gateways
 from host_agent.roles.mesh import mesh
 from host_agent.roles.sockets import sockets
 from host_agent.roles.warp_hop import warp_hop
-from host_agent.roles.xray import xray
+from host_agent.roles.xray import xrays
 from host_agent.state import HostState, combine
 from policies.addresses import address_plan
 from policies.host_model import Policy
 from policies.model import PrivacyRouter
 
-ROLES = (bridge, sockets, mesh, gateway, warp_hop, xray)
+ROLES = (bridge, sockets, mesh, gateways, warp_hop, xrays)
 
 
 def desired(policy: Policy | PrivacyRouter, facts: Facts) -> HostState:
     """Raises Refused if the policy's hops do not make a chain, or its tunnels would share a table."""
     whole = policy if isinstance(policy, Policy) else Policy(policy)
-    parts = []
+    parts = [HostState(waiting=facts.remarks)]
     if whole.privacy_router and facts.identity:
         chain, plan = whole.privacy_router, address_plan(whole.privacy_router)
         parts += [HostState(files=facts.identity.files(facts.state_dir))]

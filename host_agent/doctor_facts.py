@@ -14,8 +14,8 @@ from typing import Any
 from host_agent.command import run
 from host_agent.doctor import ForeignMark, ForeignRoute, ForeignRule, Machine, Trial
 from host_agent.drivers import wireguard
+from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.drivers.netfilter import COMMENT
 from host_agent.errors import CommandFailed
 from host_agent.state import NODE, PROTOCOL, HostState
 
@@ -56,6 +56,11 @@ TRIALS = (
         "MSS clamping",
         ("iptables -w -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",),
         KERNEL.format("NETFILTER_XT_TARGET_TCPMSS", "xt_TCPMSS"),
+    ),
+    (
+        "the table security, where the guard stands",
+        ("iptables -w -t security -A FORWARD -j DROP",),
+        KERNEL.format("IP_NF_SECURITY", "iptable_security") + "; or advanced.tunnel_director.guard_table: filter",
     ),
 )
 

@@ -117,8 +117,8 @@ class _Walk:
             self._may_be_forwarded()
         self.packet = replace(self.packet, outgoing=route.link)
         if came_in:
-            self._chain("mangle", "FORWARD")
-            self._chain("filter", "FORWARD")
+            for table in ("mangle", "filter", "security"):
+                self._chain(table, "FORWARD")
         self._chain("nat", "POSTROUTING")
         self._onward(route)
 
@@ -167,7 +167,7 @@ class _Walk:
 
     def _redirected(self, met: Meeting) -> None:
         address = met.words[met.words.index("--to-destination") + 1]
-        self.packet = replace(self.packet, destination=ip_address(address))
+        self.packet = replace(self.packet, destination=ip_address(address), asked=self.packet.destination)
 
     def _routed(self) -> Route:
         found = self._lookup()
@@ -181,7 +181,8 @@ class _Walk:
         if found.route.kind == "unreachable":
             raise _Ended("refused")
         if found.route.kind == "local":
-            self._chain("filter", "INPUT")
+            for table in ("filter", "security"):
+                self._chain(table, "INPUT")
             self.say("delivered to this namespace itself")
             raise _Ended("delivered")
         return found.route

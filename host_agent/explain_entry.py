@@ -57,19 +57,22 @@ def way(
 
 def _entry(policy: Policy, client: IPAddress) -> tuple[str, str]:
     chain, director = policy.privacy_router, policy.director
-    hop = address_plan(chain).hop("gateway") if chain else None
-    if chain and hop and (client in chain.chain.client_subnet or client in IPV6_SUBNET):
-        return hop.namespace, chain.wireguard.device
+    gateways = address_plan(chain).of("gateway") if chain else ()
+    for hop in gateways:
+        if chain and hop.clients and (client in hop.clients or client in IPV6_SUBNET):
+            return hop.namespace, next(it.device for it in chain.gateways if it.socket_port == hop.port)
     if director is not None:
         return NODE, director.advanced.lan.interfaces[0]
-    subnet = chain.chain.client_subnet if chain else "the policy"
-    raise Refused(f"{client} is no client of the chain: those are in {subnet}")
+    subnets = " and ".join(str(hop.clients) for hop in gateways) or "the policy"
+    raise Refused(f"{client} is no client of the chain: those are in {subnets}")
 
 
 def _from_proxy(chain: PrivacyRouter, facts: Facts, first: Explanation) -> Packet | None:
     """Xray's own connection to the VPS, if it is the chain's Xray that was met."""
-    hop = address_plan(chain).hop("xray")
-    servers = facts.addresses.get(chain.xray.vps_address, ())
-    if hop is None or hop.namespace != first.namespace or not servers:
-        return None
-    return Packet(hop.address.ip, servers[0], "tcp", chain.xray.vps_port)
+    settings = {xray.socket_port: xray for xray in chain.xrays}
+    for hop in address_plan(chain).of("xray"):
+        xray = settings[hop.port]
+        servers = facts.addresses.get(xray.vps_address, ())
+        if hop.namespace == first.namespace and servers:
+            return Packet(hop.address.ip, servers[0], "tcp", xray.vps_port)
+    return None

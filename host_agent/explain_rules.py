@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import Literal
 
 from host_agent.prefixes import Prefixes
@@ -26,6 +26,7 @@ class Packet:
     incoming: str | None = None  # None: sent by the namespace itself
     outgoing: str | None = None
     mark: int = 0
+    asked: IPAddress | None = None  # the destination before DNAT
 
     def __str__(self) -> str:
         port = f" port {self.port}" if self.port else ""
@@ -92,6 +93,14 @@ def _changed(target: str, words: tuple[str, ...], packet: Packet) -> Packet:
     return packet
 
 
+def _covers(text: str, address: IPAddress) -> bool:
+    """Whether an address has the bits of ADDRESS/LENGTH or, in IPv4, ADDRESS/MASK, where the mask may have gaps."""
+    base, _, mask = text.partition("/")
+    if "." not in mask:
+        return address in ip_network(text)
+    return address.version == 4 and not (int(address) ^ int(IPv4Address(base))) & int(IPv4Address(mask))
+
+
 def _in_set(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
     name, direction = values
     address = packet.source if direction == "src" else packet.destination
@@ -113,13 +122,14 @@ def _is_of_mac(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
 MATCHES: Mapping[str, Callable[[tuple[str, ...], Packet, Place], bool]] = {
     "-i": lambda values, packet, place: packet.incoming == values[0],
     "-o": lambda values, packet, place: packet.outgoing == values[0],
-    "-s": lambda values, packet, place: packet.source in ip_network(values[0]),
-    "-d": lambda values, packet, place: packet.destination in ip_network(values[0]),
+    "-s": lambda values, packet, place: _covers(values[0], packet.source),
+    "-d": lambda values, packet, place: _covers(values[0], packet.destination),
     "-p": lambda values, packet, place: packet.protocol == values[0],
     "--dport": lambda values, packet, place: packet.port == int(values[0]),
     "--mark": _marked,
     "--match-set": _in_set,
     "--mac-source": _is_of_mac,
     "--dst-type": lambda values, packet, place: values[0] == "LOCAL" and place.is_local(packet.destination),
-    "--ctstate": lambda values, packet, place: "NEW" in values[0].split(","),
+    "--ctstate": lambda values, packet, place: ("DNAT" if packet.asked else "NEW") in values[0].split(","),
+    "--ctorigdst": lambda values, packet, place: (packet.asked or packet.destination) in ip_network(values[0]),
 }

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from host_agent.countries.values import Country, Key
 from host_agent.identity import Identity
+from host_agent.names import Answer
 from host_agent.profile import Profile
-from host_agent.state import Secret
+from host_agent.state import Route, Secret
 
 XraySyntax = Literal["xray", "v2ray 4", "v2ray 5"]
 
@@ -46,6 +47,7 @@ class NodeFacts:
     links: Mapping[str, NodeLink] = field(default_factory=dict)
     servers: Mapping[str, tuple[IPv4Address | IPv6Address, ...]] = field(default_factory=dict)  # by name, sorted
     countries: Mapping[Key, Country] = field(default_factory=dict)
+    routes: frozenset[Route] = frozenset()  # others', in the tables that are tunnels
     dead: frozenset[str] = frozenset()  # tunnels whose health probe fails
     obstacles: tuple[str, ...] = ()  # settings of this machine that keep the policy from working, with the cure
     hash_file: bool = True  # the directory of the hash file is root's, or can be made
@@ -59,13 +61,15 @@ class Facts:
     addresses: Mapping[str, tuple[IPv4Address, ...]]  # host name -> its addresses, sorted
     identity: Identity | None  # None: the policy has no chain
     warp_profile: Profile | None  # None: the policy has no WARP hop
-    gateway_profile: Profile | None  # None: zero-config makes the keys
+    gateway_profiles: Mapping[int, Profile]  # by container id; zero-config makes the keys of the other gateways
     client_endpoint: str | None  # the host clients dial if the policy names none
     xray: XrayProgram | None  # None: the policy has no Xray hop
     ipv6: bool  # the kernel has IPv6
     node: NodeFacts = NodeFacts()
     mesh_device: tuple[IPv4Address, ...] | None = None  # addresses of netmaker.device; None: it is not there
     node_forwards: bool = False  # between all of its interfaces, by somebody else's will
+    answers: Mapping[str, Answer] = field(default_factory=dict)  # of name servers, for all host names of the policy
+    remarks: tuple[str, ...] = ()  # what the operator is to be told of them
 
 
 def public_key(private: Secret) -> str:

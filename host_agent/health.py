@@ -6,12 +6,10 @@ endpoints is turned to the next of them.
 
 from __future__ import annotations
 
-import errno
 import json
-import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from host_agent.drivers import files, wireguard
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError
 from host_agent.peers import WireGuardChange
+from host_agent.probe import Probe, Probes, connects
 from host_agent.run_lock import running
 from host_agent.run_log import Log
 from host_agent.state import NODE, Endpoint, File, HostState, Peer
@@ -37,7 +36,7 @@ class Thresholds:
     patience: float = 10.0  # seconds for the first handshake, and between turns to another endpoint
     bad: int = 2  # looks in a row that make a tunnel dead
     good: int = 2  # looks in a row that bring it back
-    probe: float = 5.0  # seconds a connection may take
+    probe: float = 3.0  # seconds a connection may take; its first packet is repeated after one
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,6 @@ class Tunnel:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A TCP connection from a namespace whose traffic goes through the tunnel."""
-
-    namespace: str
-    address: str
-    port: int
-
-
-@dataclass(frozen=True)
 class TunnelRow:
     """For ``status``."""
 
@@ -66,6 +56,7 @@ class TunnelRow:
     state: str
     endpoint: str
     since: int  # seconds since 1970
+    judged_by: str
 
 
 def judged(tunnel: Tunnel, healthy: bool, now: float, limits: Thresholds) -> Tunnel:
@@ -97,13 +88,13 @@ def next_endpoint(endpoints: tuple[Endpoint, ...], current: str | None) -> Endpo
 
 
 class Health:
-    """Looks at the tunnels of a host: WireGuard devices whose peer has an endpoint."""
+    """Looks at the tunnels of a host: WireGuard devices whose peer has an endpoint, and whatever has a probe."""
 
     def __init__(self, state_dir: Path, log: Log, limits: Thresholds | None = None) -> None:
         self._path, self._log, self._limits = state_dir / HEALTH, log, limits or Thresholds()
         self._tunnels: dict[str, Tunnel] = {}
         self._moments: dict[str, int] = {}  # when a tunnel got its state, seconds since 1970
-        self._probed: dict[str, bool] = {}
+        self._probed: dict[str, bool] = {}  # results that nobody has looked at
         self._probing: set[str] = set()
 
     @property
@@ -111,46 +102,47 @@ class Health:
         return frozenset(name for name, tunnel in self._tunnels.items() if tunnel.state == "dead")
 
     def look(
-        self,
-        wanted: HostState,
-        namespaces: Namespaces,
-        others: Iterable[str],
-        probes: Mapping[str, Probe],
-        now: float,
+        self, wanted: HostState, namespaces: Namespaces, others: Iterable[str], probes: Probes, now: float
     ) -> None:
-        """``others`` are devices on the node that somebody else made; those that are no WireGuard are passed over."""
-        rows = []
-        for other in others:
-            row = self._look_at(NODE, other, None, namespaces, probes.get(other), now)
-            rows += [row] if row else []
-        for name, state in wanted.namespaces.items():
-            for device in state.wireguard:
-                for peer in (it for it in device.peers if it.endpoints):
-                    row = self._look_at(name, device.name, peer, namespaces, probes.get(device.name), now)
-                    rows += [row] if row else []
-        content = f"{json.dumps([asdict(row) for row in sorted(rows, key=lambda row: row.device)])}\n".encode()
+        """``others`` are tunnels on the node that somebody else made: devices, or names of routing tables."""
+        rows = [self._look_at(NODE, other, None, namespaces, probes, now) for other in others]
+        rows += [
+            self._look_at(name, device.name, peer, namespaces, probes, now)
+            for name, state in wanted.namespaces.items()
+            for device in state.wireguard
+            for peer in device.peers
+            if peer.endpoints
+        ]
+        known = sorted((row for row in rows if row), key=lambda row: row.device)
+        self._tunnels = {row.device: self._tunnels[row.device] for row in known}
+        content = f"{json.dumps([asdict(row) for row in known])}\n".encode()
         with suppress(OSError):  # a full disk: the log says how the tunnels are
-            if rows and not (self._path.exists() and self._path.read_bytes() == content):
+            if (self._path.read_bytes() if self._path.exists() else b"[]\n") != content:
                 files.write(File(str(self._path), content))
 
     def _look_at(
-        self, namespace: str, device: str, peer: Peer | None, namespaces: Namespaces, probe: Probe | None, now: float
+        self, namespace: str, device: str, peer: Peer | None, namespaces: Namespaces, probes: Probes, now: float
     ) -> TunnelRow | None:
+        """None: nothing can be said of this tunnel but what its link says."""
         reading = wireguard.read(namespaces, device, namespace)
         peers = [it for it in (reading.traffic if reading else ()) if peer is None or it.public_key == peer.public_key]
-        if not peers:
+        if not peers and device not in probes:
             return None
-        traffic = max(peers, key=lambda it: it.handshake)
+        traffic = max(peers, key=lambda it: it.handshake, default=None)
+        healthy: bool | None = True
+        why = ""
+        if traffic is not None:
+            healthy, why = by_handshake(time.time() - traffic.handshake if traffic.handshake else None, self._limits)
+        if healthy and device in probes:
+            healthy, why = self._by_probe(device, probes[device], namespaces)
         before = self._tunnels.setdefault(device, Tunnel(now))
-        healthy, why = by_handshake(time.time() - traffic.handshake if traffic.handshake else None, self._limits)
-        if healthy and probe is not None:
-            healthy, why = self._by_probe(device, probe, namespaces.path(probe.namespace), why)
-        after = judged(before, healthy, now, self._limits)
+        after = before if healthy is None else judged(before, healthy, now, self._limits)
+        endpoint = (traffic.endpoint if traffic else None) or "-"
         if after.state != before.state:
             self._log(
                 "info" if after.state == "up" else "error",
                 "tunnel",
-                f"{device} is {after.state}: {why}; endpoint {traffic.endpoint}",
+                f"{device} is {after.state}: {why}; endpoint {endpoint}",
                 device=device,
                 state=after.state,
             )
@@ -158,13 +150,14 @@ class Health:
         if died or (after.state == "dead" and now - after.since >= self._limits.patience):
             after = replace(after, since=now)
             if peer is not None:
-                self._turn(namespace, device, peer, traffic.endpoint, namespaces)
+                self._turn(namespace, device, peer, endpoint, namespaces)
         self._tunnels[device] = after
         if after.state != before.state or device not in self._moments:
             self._moments[device] = int(time.time())
-        return TunnelRow(device, after.state, traffic.endpoint or "-", self._moments[device])
+        by = [*(["handshake"] if traffic else []), *(["probe"] if device in probes else [])]
+        return TunnelRow(device, after.state, endpoint, self._moments[device], ", ".join(by))
 
-    def _turn(self, namespace: str, device: str, peer: Peer, current: str | None, namespaces: Namespaces) -> None:
+    def _turn(self, namespace: str, device: str, peer: Peer, current: str, namespaces: Namespaces) -> None:
         following = next_endpoint(peer.endpoints, current)
         if following is None:
             return
@@ -173,32 +166,22 @@ class Health:
             wanted = replace(peer, endpoints=(following,))
             wireguard.configure(namespaces, device, namespace, WireGuardChange(peers=(wanted,)))
 
-    def _by_probe(self, device: str, probe: Probe, path: str, why: str) -> tuple[bool, str]:
-        """By the last finished connection; the next one is begun."""
+    def _by_probe(self, device: str, probe: Probe | None, namespaces: Namespaces) -> tuple[bool | None, str]:
+        """By the last finished connection, which counts once; the next one is begun. None: there is no new one."""
+        if probe is None:
+            return False, "its table has no default route"
         if device not in self._probing:
             self._probing.add(device)
+            path = namespaces.path(probe.namespace)
             threading.Thread(target=self._probe, args=(device, probe, path), name="probe", daemon=True).start()
-        good = self._probed.get(device, True)
-        return good, why if good else f"no connection to {probe.address}:{probe.port} through it"
+        good = self._probed.pop(device, None)
+        return good, f"{'a' if good else 'no'} connection to {probe.address}:{probe.port} through it"
 
     def _probe(self, device: str, probe: Probe, path: str) -> None:
         try:
             self._probed[device] = connects(probe, path, self._limits.probe)
         finally:
             self._probing.discard(device)
-
-
-def connects(probe: Probe, namespace_path: str, seconds: float) -> bool:
-    """Whether the other side answers; a refusal is an answer, too. Moves the calling thread back afterwards."""
-    try:
-        with Namespaces({probe.namespace: namespace_path}).inside(probe.namespace):
-            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        with connection:
-            connection.settimeout(seconds)
-            connection.connect((probe.address, probe.port))
-    except OSError as error:
-        return error.errno == errno.ECONNREFUSED
-    return True
 
 
 def rows(state_dir: Path) -> tuple[TunnelRow, ...]:

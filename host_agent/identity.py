@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -25,61 +25,114 @@ from cryptography.x509.oid import NameOID
 from host_agent.errors import Refused
 from host_agent.profile import wireguard_key
 from host_agent.state import File, Secret
+from policies.model import PrivacyRouter, XrayClient
 
 CERTIFICATE_LIFE = timedelta(days=3650)  # pinned by the client, so nobody is served by a shorter one
 
 
 @dataclass(frozen=True)
-class Identity:
-    gateway_key: Secret
+class GatewayKeys:
+    """Of one gateway and its first client. ``name``: "", or what tells a further gateway's files from the first's."""
+
+    name: str
+    private_key: Secret
     client_key: Secret
     client_preshared_key: Secret
+
+    def files(self) -> dict[str, str]:
+        return {
+            f"keys/gateway{self.name}.key": self.private_key.text,
+            f"keys/client{self.name}-1.key": self.client_key.text,
+            f"keys/client{self.name}-1.psk": self.client_preshared_key.text,
+        }
+
+
+@dataclass(frozen=True)
+class ServerIdentity:
+    """What an Xray server and its clients know of each other. ``name``: as in ``GatewayKeys``."""
+
+    name: str
     user_id: Secret
     certificate: str  # PEM
     certificate_key: Secret = field(repr=False)  # PEM
 
-    def files(self, state_dir: Path) -> frozenset[File]:
-        texts = {
-            "keys/gateway.key": self.gateway_key.text,
-            "keys/client-1.key": self.client_key.text,
-            "keys/client-1.psk": self.client_preshared_key.text,
-            "xray/user-id": self.user_id.text,
-            "vps/cert.pem": self.certificate,
-            "vps/key.pem": self.certificate_key.text,
+    def files(self) -> dict[str, str]:
+        return {
+            f"xray/user-id{self.name}": self.user_id.text,
+            f"vps{self.name}/cert.pem": self.certificate,
+            f"vps{self.name}/key.pem": self.certificate_key.text,
         }
+
+
+@dataclass(frozen=True)
+class Identity:
+    gateways: Mapping[int, GatewayKeys]  # by container id
+    servers: Mapping[tuple[str, int], ServerIdentity]  # by host name or address, and port
+
+    def files(self, state_dir: Path) -> frozenset[File]:
+        texts: dict[str, str] = {}
+        for gateway in self.gateways.values():
+            texts |= gateway.files()
+        for server in self.servers.values():
+            texts |= server.files()
         return frozenset(File(str(state_dir / name), f"{text.strip()}\n".encode()) for name, text in texts.items())
 
 
-def read(state_dir: Path, server_name: str) -> Identity:
-    """The identity on file, completed. Raises Refused for a file that holds something else than it should."""
-    problems: list[str] = []
+class _Store:
+    """The state directory. What is not there is made; what is damaged is a problem."""
 
-    def kept(name: str, check: Callable[[str], str], make: Callable[[], str]) -> str:
-        path = state_dir / name
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self.problems: list[str] = []
+
+    def kept(self, name: str, check: Callable[[str], str], make: Callable[[], str]) -> str:
+        path = self._state_dir / name
         try:
             return check(path.read_text().strip())
         except FileNotFoundError:
             return make()
         except (ValueError, UnicodeDecodeError):
-            problems.append(f"{path}: damaged; restore it from a backup, or remove it and a new one is made")
+            self.problems.append(f"{path}: damaged; restore it from a backup, or remove it and a new one is made")
             return ""
 
-    made_certificate, made_key = _certificate(server_name)
-    certificate = kept("vps/cert.pem", _pem, lambda: made_certificate)
-    certificate_key = kept("vps/key.pem", _pem, lambda: made_key)
-    if not problems and not _belong_together(certificate, certificate_key, server_name):
-        certificate, certificate_key = made_certificate, made_key  # another VPS name, or one of the two was lost
-    identity = Identity(
-        Secret(kept("keys/gateway.key", wireguard_key, new_wireguard_key)),
-        Secret(kept("keys/client-1.key", wireguard_key, new_wireguard_key)),
-        Secret(kept("keys/client-1.psk", wireguard_key, lambda: b64encode(os.urandom(32)).decode())),
-        Secret(kept("xray/user-id", _user_id, lambda: str(uuid4()))),
-        certificate,
-        Secret(certificate_key),
+
+def read(state_dir: Path, policy: PrivacyRouter) -> Identity:
+    """The identity on file, completed. Raises Refused for a file that holds something else than it should."""
+    store = _Store(state_dir)
+    gateways = {policy.wireguard.container_id: _gateway(store, "")}
+    for gateway in policy.wireguard.further:
+        gateways[gateway.container_id] = _gateway(store, f"-{gateway.container_id}")
+    servers = {server_of(policy.xray): _server(store, "", policy.xray.vps_address or "vps")}
+    for xray in policy.xray.further:
+        host, port = server_of(xray)
+        if (host, port) not in servers:
+            servers[host, port] = _server(store, f"-{host}-{port}", host)
+    if store.problems:
+        raise Refused(*store.problems)
+    return Identity(gateways, servers)
+
+
+def server_of(xray: XrayClient) -> tuple[str, int]:
+    """By which its server's identity is found."""
+    return xray.vps_address.lower(), xray.vps_port
+
+
+def _gateway(store: _Store, name: str) -> GatewayKeys:
+    return GatewayKeys(
+        name,
+        Secret(store.kept(f"keys/gateway{name}.key", wireguard_key, new_wireguard_key)),
+        Secret(store.kept(f"keys/client{name}-1.key", wireguard_key, new_wireguard_key)),
+        Secret(store.kept(f"keys/client{name}-1.psk", wireguard_key, lambda: b64encode(os.urandom(32)).decode())),
     )
-    if problems:
-        raise Refused(*problems)
-    return identity
+
+
+def _server(store: _Store, name: str, host: str) -> ServerIdentity:
+    certificate = store.kept(f"vps{name}/cert.pem", _pem, str)
+    certificate_key = store.kept(f"vps{name}/key.pem", _pem, str)
+    if not store.problems and not _belong_together(certificate, certificate_key, host):
+        certificate, certificate_key = _certificate(host)  # the first time, another server, or one of the two was lost
+    user_id = Secret(store.kept(f"xray/user-id{name}", _user_id, lambda: str(uuid4())))
+    return ServerIdentity(name, user_id, certificate, Secret(certificate_key))
 
 
 def new_wireguard_key() -> str:

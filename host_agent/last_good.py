@@ -1,51 +1,69 @@
-"""The last policy that was put in force and found so, with the addresses its names had: what a boot without a name
-server starts from, and what serves while the policy file holds something invalid or unconfirmed."""
+"""The last documents that were put in force and found so: what a boot starts from, and what serves while the policy's
+file holds something invalid or unconfirmed. The addresses of their host names are remembered beside (``names``)."""
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
-from ipaddress import IPv4Address
 from pathlib import Path
 
+from host_agent import survey
 from host_agent.drivers import files
 from host_agent.state import File
+from policies.document import read_text
+from policies.errors import DocumentError
+from policies.host_model import Policy
+from policies.load_node import load_for_node
 
 DIRECTORY = "last-good"
 SUFFIXES = (".json", ".yaml", ".yml")
+Documents = Mapping[str, str]  # file name -> text: of the policy and, if there are several nodes, the topology
 
 
-def keep(state_dir: Path, text: str, suffix: str, addresses: Mapping[str, tuple[IPv4Address, ...]]) -> None:
-    """Remember the policy's text and the addresses. Writes nothing if this is what is remembered already."""
-    directory = state_dir / DIRECTORY
-    known = {name: list(map(str, found)) for name, found in sorted(addresses.items())}
-    path = directory / f"policy{suffix if suffix in SUFFIXES else '.json'}"
-    wanted = {
-        File(str(path), text.encode()),
-        File(str(directory / "addresses.json"), f"{json.dumps(known, indent=2)}\n".encode()),
+def documents(policy: Path, topology: Path | None) -> Documents:
+    """As they are now. Raises DocumentError for one that cannot be read."""
+    paths = {"policy": policy, **({"topology": topology} if topology else {})}
+    return {
+        f"{name}{path.suffix if path.suffix in SUFFIXES else '.json'}": read_text(path) for name, path in paths.items()
     }
-    for file in wanted - files.read(wanted):
+
+
+def keep(state_dir: Path, wanted: Documents) -> None:
+    """Remember these and no others. Writes nothing if they are what is remembered already."""
+    directory = state_dir / DIRECTORY
+    new = {File(str(directory / name), text.encode()) for name, text in wanted.items()}
+    for file in new - files.read(new):
         files.write(file)
-    for other in SUFFIXES:
-        if other != path.suffix:
-            (directory / f"policy{other}").unlink(missing_ok=True)
+    for path in directory.iterdir():
+        if path.name not in wanted:
+            path.unlink()
 
 
 def policy_path(state_dir: Path) -> Path | None:
-    paths = [state_dir / DIRECTORY / f"policy{suffix}" for suffix in SUFFIXES]
-    return next((path for path in paths if path.exists()), None)
+    return _path(state_dir, "policy")
 
 
-def addresses(state_dir: Path) -> dict[str, tuple[IPv4Address, ...]]:
-    """Empty if none are remembered, or what is remembered is damaged."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        known = json.loads((state_dir / DIRECTORY / "addresses.json").read_text())
-        return {str(name): tuple(map(IPv4Address, found)) for name, found in known.items()}
+def load(state_dir: Path, node: str) -> Policy | None:
+    """This node's part of them; None if none are remembered. Raises DocumentError."""
+    path = policy_path(state_dir)
+    return load_for_node(path, _path(state_dir, "topology"), node) if path else None
+
+
+def namespaces(state_dir: Path, node: str) -> dict[str, str]:
+    """Of containers that the last good policy was in force in: what a policy that does not name them has to clear."""
+    with suppress(DocumentError):
+        policy = load(state_dir, node) if shutil.which("lxc-info") else None
+        return survey.namespaces(policy) if policy else {}
     return {}
 
 
 def digest(text: str) -> str:
     """What tells one text of a policy from another."""
     return sha256(text.encode()).hexdigest()
+
+
+def _path(state_dir: Path, name: str) -> Path | None:
+    paths = [state_dir / DIRECTORY / f"{name}{suffix}" for suffix in SUFFIXES]
+    return next((path for path in paths if path.exists()), None)

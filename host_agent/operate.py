@@ -6,9 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +20,21 @@ from host_agent import (
     explain_entry,
     explain_facts,
     last_good,
+    names,
     survey,
     warp_import,
 )
 from host_agent.desired import desired
+from host_agent.drivers import daemon
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Refused
 from host_agent.facts import Facts
-from host_agent.plan_commands import script
 from host_agent.run import run
 from host_agent.run_lock import end_running
 from host_agent.run_log import Log
 from host_agent.run_policy import Places
-from host_agent.state import HostState, IPAddress
-from host_agent.steps import Step
-from policies.document import read_text
+from host_agent.state import HostState
+from host_agent.steps import Step, script
 from policies.errors import DocumentError
 from policies.load_node import load_for_node
 
@@ -121,17 +119,19 @@ def before_apply(
     if not LEAST_TIME <= arguments.confirm <= LONGEST_TIME:
         raise Refused(f"--confirm: expected {LEAST_TIME} to {LONGEST_TIME} seconds, got {arguments.confirm}")
     if steps:
-        text = read_text(arguments.policy)
-        confirm.begin(arguments.policy, text, arguments.confirm, wanted, facts, namespaces, arguments.state_dir)
+        documents = last_good.documents(arguments.policy, arguments.topology)
+        confirm.begin(arguments.policy, documents, arguments.confirm, wanted, facts, namespaces, arguments.state_dir)
 
 
 def after_apply(arguments: argparse.Namespace, facts: Facts, output: Output) -> None:
-    state_dir, policy = arguments.state_dir, arguments.policy
+    state_dir = arguments.state_dir
     if confirm_file.waits(state_dir):
         output.line(f"the former state is restored in {arguments.confirm} s, unless you run: privacy-agent confirm")
         return
     confirm_file.forget_refusal(state_dir)
-    last_good.keep(state_dir, read_text(policy), policy.suffix, facts.addresses)
+    daemon.shorten_logs(state_dir / daemon.LOGS)
+    names.keep(state_dir, facts.answers)
+    last_good.keep(state_dir, last_good.documents(arguments.policy, arguments.topology))
 
 
 def before_stop(arguments: argparse.Namespace, output: Output) -> None:
@@ -155,9 +155,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _boot(arguments: argparse.Namespace, output: Output) -> int:
     _require_root()
-    count = boot.put_in_force(
-        arguments.state_dir, arguments.config_dir, arguments.topology, arguments.node, output.done
-    )
+    count = boot.put_in_force(arguments.state_dir, arguments.config_dir, arguments.node, output.done)
     words = "no last good policy yet: nothing to do" if count is None else f"in force: {count} steps"
     output.line(words)
     output.result(in_force=count is not None, steps=output.steps)
@@ -201,7 +199,7 @@ def _taken(profile: Path, output: Output) -> int:
 def _explain(arguments: argparse.Namespace, output: Output) -> int:
     policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
     missing: list[str] = []
-    destinations = _addresses(arguments.destination, missing)
+    destinations = names.resolve(arguments.destination, missing)
     if not destinations:
         raise Refused(*missing)
     sent = explain_entry.packet(arguments.client, destinations[0], arguments.service)
@@ -213,12 +211,6 @@ def _explain(arguments: argparse.Namespace, output: Output) -> int:
     output.line(f"in the end: {found.end}{by}")
     output.result(**asdict(found))
     return 0
-
-
-def _addresses(name: str, missing: list[str]) -> tuple[IPAddress, ...]:
-    with suppress(ValueError):
-        return (ip_address(name),)
-    return survey.resolve(name, missing)
 
 
 def _as_far_as_possible(arguments: argparse.Namespace) -> tuple[HostState, Mapping[str, str], list[str]]:

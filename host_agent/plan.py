@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 
+from host_agent.guard import ahead, both
 from host_agent.peers import change
 from host_agent.state import (
+    FAMILIES,
     FORWARDING_PREFERENCE,
     NODE,
     Bridge,
-    Chain,
     Daemon,
-    Family,
     HostState,
     Link,
     NamespaceState,
     Route,
     Rule,
     Sysctl,
+    of_family,
 )
 from host_agent.steps import (
     Add,
@@ -53,14 +55,23 @@ from host_agent.steps import (
 )
 from host_agent.waypoint import waypoint
 
-FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 Pair = tuple[str, NamespaceState, NamespaceState]  # name, wanted, found
 
 
 def plan(wanted: HostState, found: HostState) -> tuple[Step, ...]:
     """No steps if and only if the host is as wanted. Between any two steps a packet meets the old policy or the new."""
     halfway = waypoint(wanted, found)
-    return _leg(wanted, found) if halfway is None else (*_leg(halfway, found), *_leg(wanted, halfway))
+    guarded = both(halfway or wanted, found)
+    first = (guarded and ahead(guarded, found)) or found
+    stops = [first, *(stop for stop in (guarded, halfway, wanted) if stop is not None)]
+    return (*_first(first, found), *(step for before, stop in pairwise(stops) for step in _leg(stop, before)))
+
+
+def _first(wanted: HostState, found: HostState) -> Iterator[Step]:
+    """Sets and chains that have to change before all else."""
+    for name, state in sorted(wanted.namespaces.items()):
+        pair = (name, state, found.namespaces.get(name, NamespaceState()))
+        yield from (*_sets(pair), *_chains(pair))
 
 
 def _leg(wanted: HostState, found: HostState) -> tuple[Step, ...]:
@@ -142,13 +153,9 @@ def _sets(pair: Pair) -> Iterator[Step]:
 def _chains(pair: Pair) -> Iterator[Step]:
     name, wanted, found = pair
     for family in FAMILIES:
-        missing = _of(family, wanted.chains) - found.chains
+        missing = of_family(family, wanted.chains) - found.chains
         if missing:
-            yield ReplaceChains(name, family, missing, _of(family, found.chains))
-
-
-def _of(family: Family, chains: frozenset[Chain]) -> frozenset[Chain]:
-    return frozenset(chain for chain in chains if chain.family == family)
+            yield ReplaceChains(name, family, missing, of_family(family, found.chains))
 
 
 def _bridges(wanted: HostState, found: HostState) -> Iterator[Step]:
@@ -238,7 +245,7 @@ def _stale_in_namespace(name: str, wanted: NamespaceState, found: NamespaceState
             yield SetSysctl(name, setting)  # while the chains that restrict it still stand
     keys = {chain.key for chain in wanted.chains}
     for family in FAMILIES:
-        stale = frozenset(chain for chain in _of(family, found.chains) if chain.key not in keys)
+        stale = frozenset(chain for chain in of_family(family, found.chains) if chain.key not in keys)
         stale = frozenset(chain for chain in stale if chain.rules or not chain.shared)
         if stale:
             yield RemoveChains(name, family, stale)

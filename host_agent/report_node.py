@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from host_agent.command import run
-from host_agent.drivers.netfilter import COMMENT, TOOLS
+from host_agent.drivers.chain_reading import COMMENT
+from host_agent.drivers.netfilter import DECIDING, TOOLS
 from host_agent.state import FAMILY_OPTION, NODE, OWNER, Chain, Family, HostState, NamespaceState, Route, Rule
 
 COUNTED = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
@@ -29,7 +30,8 @@ class KernelRow:
 
 @dataclass(frozen=True)
 class ItemRow:
-    """What became of a policy item's packets. ``outcome``: "carried", "let past" (RETURN) or "refused"."""
+    """What became of a policy item's packets. ``outcome``: "carried", "let past" (RETURN), "refused"; "stopped by the
+    guard" where the chains that should have decided did not."""
 
     item: str
     family: Family
@@ -41,6 +43,7 @@ class ItemRow:
 @dataclass(frozen=True)
 class Counted:
     family: Family
+    table: str
     chain: str
     rule: str  # without our comment
     item: str
@@ -50,16 +53,17 @@ class Counted:
 
 
 def counted(family: Family) -> list[Counted]:
-    """The rules of the mangle table with their counters, in the namespace the caller is in."""
-    found = []
-    for line in run([TOOLS[family][0], "--counters", "-t", "mangle"]).splitlines():
+    """The rules of all tables with their counters, in the namespace the caller is in."""
+    found, table = [], ""
+    for line in run([TOOLS[family][0], "--counters"]).splitlines():
+        table = line[1:] if line.startswith("*") else table
         parts = COUNTED.match(line)
         if parts:
             packets, size, chain, rule = parts.groups()
             item = ITEM.search(rule)
             name = item[1] if item else ""
             ours = COMMENT.search(rule) is not None
-            found.append(Counted(family, chain, ITEM.sub("", rule), name, ours, int(packets), int(size)))
+            found.append(Counted(family, table, chain, ITEM.sub("", rule), name, ours, int(packets), int(size)))
     return found
 
 
@@ -70,12 +74,13 @@ def families(wanted: HostState) -> tuple[Family, ...]:
 
 
 def kernel(wanted: HostState, found: HostState, rules: Iterable[Counted]) -> tuple[KernelRow, ...]:
-    """The document's table "Kernel (applied state)", for both families."""
+    """The document's table "Kernel (applied state)", for both families, and the guard's chains."""
     there, wish = (each.namespaces.get(NODE, NamespaceState()) for each in (found, wanted))
     rules = list(rules)
     sets = sorted(f"{ipset.name}: {ipset.seal.count} entries" for ipset in there.sets)
     rows = [KernelRow("ipset list -n", tuple(sets))]
-    rows += [_chain(chain, rules) for chain in sorted(wish.chains, key=str) if chain.table == "mangle"]
+    shown = (chain for chain in wish.chains if chain.table == DECIDING or not chain.shared)
+    rows += [_chain(chain, rules) for chain in sorted(shown, key=str)]
     for family, option in FAMILY_OPTION.items():
         own = sorted((rule for rule in there.rules if rule.family == family), key=_preference)
         if own:
@@ -98,12 +103,12 @@ def _metric(route: Route) -> int:
 
 def _chain(chain: Chain, rules: list[Counted]) -> KernelRow:
     tool = "iptables" if chain.family == "ipv4" else "ip6tables"
-    here = [rule for rule in rules if (rule.family, rule.chain) == (chain.family, chain.name)]
+    here = [rule for rule in rules if (rule.family, rule.table, rule.chain) == chain.key]
     lines = (
         f"{place}: {rule.rule}  [{rule.packets} packets, {rule.bytes} bytes]" + ("" if rule.ours else "  (not ours)")
         for place, rule in enumerate(here, 1)
     )
-    return KernelRow(f"{tool} -t mangle -S {chain.name}", tuple(lines))
+    return KernelRow(f"{tool} -t {chain.table} -S {chain.name}", tuple(lines))
 
 
 def items(rules: Iterable[Counted]) -> tuple[ItemRow, ...]:
@@ -121,7 +126,10 @@ def _outcomes(rules: Iterable[Counted]) -> Iterator[tuple[Counted, str]]:
         end = OUTCOME.search(rule.rule)
         if not rule.item or not end or "! --match-set" in rule.rule:  # the last: others' packets
             continue
-        if end[1] == "TPROXY" or (end[1] == "MARK" and end[2] != end[3]):
+        if rule.table != DECIDING:
+            if end[1] == "DROP":
+                yield rule, "stopped by the guard"
+        elif end[1] == "TPROXY" or (end[1] == "MARK" and end[2] != end[3]):
             yield rule, "carried"
         elif end[1] == "MARK":
             yield rule, "refused"

@@ -9,22 +9,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pyroute2.netlink.exceptions import NetlinkError
-
-from host_agent import confirm, confirm_file, last_good, survey
+from host_agent import confirm, confirm_file, former_settings, last_good, names, survey
 from host_agent.desired import desired
 from host_agent.drivers import daemon
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Locked, NotConverged
 from host_agent.facts import Facts
 from host_agent.fingerprint import filtering, routing, switch, watched
-from host_agent.health import Health, Probe
-from host_agent.names import Names
+from host_agent.health import Health, Thresholds
 from host_agent.notify import notify, reloading, watchdog_seconds
+from host_agent.probe import judged_tunnels, probes
 from host_agent.ranges import Ranges
 from host_agent.run_lock import sole
 from host_agent.run_log import Log
@@ -32,7 +30,6 @@ from host_agent.run_policy import Places, PolicyFile, Source
 from host_agent.run_round import Reconciler, Round
 from host_agent.state import HostState, NamespaceState
 from host_agent.watch import Watch
-from policies.addresses import address_plan
 
 PASSES = 4  # rounds in which a policy must be in force: what one step takes along with it, the next puts back
 
@@ -49,6 +46,7 @@ class Timing:
     pause: float = 1.0  # after a round that failed, doubled up to ...
     longest_pause: float = 30.0
     health: float = 2.0  # between looks at tunnels
+    tunnels: Thresholds = field(default_factory=Thresholds)
 
 
 def run(places: Places, log: Log, timing: Timing | None = None) -> int:
@@ -65,9 +63,9 @@ class Keeper:
     def __init__(self, places: Places, log: Log, watch: Watch, timing: Timing) -> None:
         self._places, self._log, self._watch, self._timing = places, log, watch, timing
         self._reconciler = Reconciler(places.state_dir, log)
-        self._names = Names(survey.resolve, last_good.addresses(places.state_dir), watch.wake)
+        self._names = names.Names(names.resolve, names.kept(places.state_dir), watch.wake)
         self._countries = Ranges(places.state_dir, watch.wake)
-        self._health = Health(places.state_dir, log)
+        self._health = Health(places.state_dir, log, timing.tunnels)
         self._namespaces = Namespaces({})
         self._file = PolicyFile(places, log)
         self._wanted = HostState()
@@ -88,10 +86,10 @@ class Keeper:
 
     def run(self) -> int:
         now = time.monotonic()
-        look = whole = names = alive = health = now
+        look = whole = asked = alive = health = now
         beat = watchdog_seconds(os.environ, os.getpid())
         while True:
-            moments = [look, names, health, *([self._retry] if self._retry else []), *([alive] if beat else [])]
+            moments = [look, asked, health, *([self._retry] if self._retry else []), *([alive] if beat else [])]
             causes = self._watch.wait(min(moments) - time.monotonic())
             now = time.monotonic()
             told = self._watch.signals
@@ -103,10 +101,10 @@ class Keeper:
             if beat and now >= alive:
                 notify(os.environ, "WATCHDOG=1")
                 alive = now + beat
-            if now >= names:
+            if now >= asked:
                 self._names.refresh()
                 self._countries.refresh()
-                names = now + self._timing.names
+                asked = now + self._timing.names
             if confirm_file.waits(self._places.state_dir):
                 self._while_unconfirmed()
                 look = health = now + self._timing.look
@@ -117,9 +115,7 @@ class Keeper:
             if causes & {"files", "signal"} or self._source is None or now >= whole:
                 self._unsettled = self._file.read(signal.SIGHUP in told) or self._unsettled
             if now >= health:
-                dead = self._health.dead
-                self._health.look(self._wanted, self._namespaces, self._tunnels(), self._probes(), now)
-                self._unsettled = self._unsettled or dead != self._health.dead
+                self._look_at_tunnels(now)
                 health = now + self._timing.health
             again = self._unsettled if self._retry is None else now >= self._retry
             due = now >= whole or again or bool(causes - {"kernel"})
@@ -147,7 +143,7 @@ class Keeper:
                     raise NotConverged("after all steps the host still differs; privacy-agent plan says how")
             else:
                 done = self._reconciler.repair(self._wanted, self._namespaces, now)
-        except (AgentError, NetlinkError, OSError) as error:
+        except (AgentError, OSError) as error:
             self._failed(error, now)
             return
         self._settle(done)
@@ -167,7 +163,21 @@ class Keeper:
         seen = routing(self._namespaces, self._wanted, there)
         if seen != self._seen_routing and not self._unsettled:
             self._reconciler.repair_routing(self._wanted, seen, self._namespaces, now)
+            seen = routing(self._namespaces, self._wanted, there)  # what is taken away once more has to differ from it
         return seen
+
+    def _look_at_tunnels(self, now: float) -> None:
+        """Another tunnel that is dead, or none any more, is another state to be put in force."""
+        if self._source is None or self._facts is None:
+            return
+        policy, dead = self._source.policy, self._health.dead
+        others = judged_tunnels(policy.director) if policy.director else ()
+        try:
+            asked = probes(policy, self._facts.node, self._namespaces)
+            self._health.look(self._wanted, self._namespaces, others, asked, now)
+        except (AgentError, OSError) as error:
+            self._failed(error, now)
+        self._unsettled = self._unsettled or dead != self._health.dead
 
     def _enter_anew(self, facts: Facts | None) -> None:
         """Forget sockets of namespaces that were exchanged for others."""
@@ -185,7 +195,8 @@ class Keeper:
         if self._facts is None or facts.namespaces != self._facts.namespaces:
             self._enter_anew(facts)
         wanted = desired(self._source.policy, facts)
-        self._unsettled = self._unsettled or wanted != self._wanted  # what others did is then no damage to repair
+        before = replace(self._wanted, waiting=wanted.waiting)
+        self._unsettled = self._unsettled or wanted != before  # what others did is then no damage to repair
         self._facts, self._wanted = facts, wanted
 
     def _failed(self, error: Exception, now: float) -> None:
@@ -202,30 +213,27 @@ class Keeper:
     def _settle(self, done: Round) -> None:
         """After a round that went through: remember the policy as good, say what is left."""
         self._pause = self._timing.pause
-        for words in done.strangers:
-            if words not in self._said:
-                self._log("error", "in the way", words)
-        self._said = done.strangers
         if self._unsettled and not done.steps:
             self._unsettled, self._passes = False, 0
             self._log("info", "in force", self._objects())
-        if not self._unsettled and self._source is not None and self._facts is not None:
-            source = self._source
-            last_good.keep(self._places.state_dir, source.text, source.path.suffix, self._facts.addresses)
+        found = dict.fromkeys(done.strangers, "in the way") | dict.fromkeys(self._remember(), "failed")
+        for words, event in found.items():
+            if words not in self._said:
+                self._log("error", event, words)
+        self._said = tuple(found)
 
-    def _tunnels(self) -> tuple[str, ...]:
-        """The director's, which others made on the node."""
-        director = self._source.policy.director if self._source else None
-        return tuple(tunnel.name for tunnel in director.tunnels) if director else ()
-
-    def _probes(self) -> dict[str, Probe]:
-        """Through the WARP tunnel goes what Xray's namespace sends."""
-        policy = self._source.policy.privacy_router if self._source else None
-        hop = address_plan(policy).hop("xray") if policy else None
-        if policy is None or hop is None or policy.warp.probe is None:
-            return {}
-        address, _, port = policy.warp.probe.rpartition(":")
-        return {policy.warp.device: Probe(hop.namespace, address, int(port))}
+    def _remember(self) -> Iterator[str]:
+        """Keep what is in force for the next start. Complains if the disk is full: what is in force stays so."""
+        if self._unsettled or self._source is None or self._facts is None:
+            return
+        try:
+            former_settings.give_back(self._places.state_dir, self._wanted, self._namespaces)
+            daemon.shorten_logs(self._places.state_dir / daemon.LOGS)
+            names.keep(self._places.state_dir, self._facts.answers)
+            if self._source.documents is not None:
+                last_good.keep(self._places.state_dir, self._source.documents)
+        except OSError as error:
+            yield f"the last good policy cannot be kept: {error}"
 
     def _tell(self, reloaded: bool) -> None:
         if not self._unsettled and (not self._ready or reloaded):

@@ -8,7 +8,6 @@ from pathlib import Path
 from host_agent import confirm_file, last_good
 from host_agent.errors import AgentError
 from host_agent.run_log import Log
-from policies.document import read_text
 from policies.errors import DocumentError
 from policies.host_model import Policy
 from policies.load_node import load_for_node
@@ -25,11 +24,10 @@ class Places:
 
 @dataclass(frozen=True)
 class Source:
-    """A valid policy and the text it was read from."""
+    """A valid policy and the documents it was read from."""
 
     policy: Policy
-    text: str
-    path: Path
+    documents: last_good.Documents | None  # None: they are the last good ones
 
 
 class PolicyFile:
@@ -52,20 +50,20 @@ class PolicyFile:
         """
         path, more = self._places.policy, self._places.topology
         try:
-            text = read_text(path)
-            seen = last_good.digest(text + (read_text(more) if more else ""))
+            documents = last_good.documents(path, more)
+            seen = last_good.digest("\0".join(documents.values()))
             if seen == self._seen and not asked:
                 return False
             self._seen = seen
             policy = load_for_node(path, more, self._places.node)
         except DocumentError as error:
             return self._unusable("invalid", [str(problem) for problem in error.problems], error)
-        if last_good.digest(text) == confirm_file.refused(self._places.state_dir):
+        if last_good.digest(next(iter(documents.values()))) == confirm_file.refused(self._places.state_dir):
             words = f"{path}: this policy was applied with --confirm and never confirmed; apply it again, or edit it"
             return self._unusable("unconfirmed", [words], AgentError(words))
-        if self.source is not None and not asked and self.source.text != text:
+        if self.source is not None and not asked and self.source.documents != documents:
             self._log("info", "policy", f"{path} changed")
-        self.source, self._said = Source(policy, text, path), ()
+        self.source, self._said = Source(policy, documents), ()
         return True
 
     def _unusable(self, event: str, problems: list[str], error: DocumentError | AgentError) -> bool:
@@ -76,10 +74,10 @@ class PolicyFile:
                 self._log("error", event, problem)
         if self.source is not None:
             return False
-        path = last_good.policy_path(self._places.state_dir)
-        if path is None:
+        policy = last_good.load(self._places.state_dir, self._places.node)
+        if policy is None:
             raise error
-        policy = load_for_node(path, self._places.topology, self._places.node)
-        self._log("warning", "policy", f"the last good policy is put in force: {path}")
-        self.source = Source(policy, read_text(path), path)
+        directory = self._places.state_dir / last_good.DIRECTORY
+        self._log("warning", "policy", f"the last good policy is put in force: {directory}")
+        self.source = Source(policy, None)
         return True

@@ -18,7 +18,6 @@ from host_agent.fingerprint import routing_part
 from host_agent.lock import locked
 from host_agent.plan import plan
 from host_agent.run_log import Log
-from host_agent.run_words import changed, objects
 from host_agent.state import HostState, NamespaceState
 from host_agent.steps import Step
 
@@ -82,14 +81,14 @@ class Reconciler:
         for step in admitted:
             carry_out(step, namespaces, self._state_dir, partial(done, found))
         held = [step for step in steps if step not in admitted]
-        moments = [self._ledger.next_moment(name) for step in held for name in objects(step)]
+        moments = [self._ledger.next_moment(name) for step in held for name in step.objects]
         strangers = tuple(sorted(map(str, found.strangers)))
         return Round(len(admitted), tuple(map(str, held)), strangers, min(moments, default=None))
 
     def _admits(self, step: Step) -> bool:
         """A step over several objects is taken if one of them may be repaired."""
         now = self._clock()
-        return any(self._ledger.admits(name, now) for name in objects(step))
+        return any(self._ledger.admits(name, now) for name in step.objects)
 
     def _applied(self, found: HostState, step: Step, milliseconds: float) -> None:
         self._log("info", "apply", f"{milliseconds:.1f} ms {step}", step=str(step), ms=round(milliseconds, 1))
@@ -97,10 +96,10 @@ class Reconciler:
     def _repaired(self, step: Step, found: HostState, since: float) -> None:
         now = self._clock()
         milliseconds = (now - since) * 1e3
-        fights = [name for name in objects(step) if self._ledger.in_fight(name)]
-        for name in objects(step):
+        fights = [name for name in step.objects if self._ledger.in_fight(name)]
+        for name in step.objects:
             self._ledger = self._ledger.repaired(name, now)
-        words = changed(step, found)
+        words = step.was(found)
         self._log(
             "warning" if fights else "info",
             "repair",
@@ -109,7 +108,7 @@ class Reconciler:
             step=str(step),
             ms=round(milliseconds, 1),
         )
-        for name in objects(step):
+        for name in step.objects:
             if self._ledger.in_fight(name):
                 pause = self._ledger.next_moment(name) - now
                 often = "again" if name in fights else f"{LIMIT} times within {WINDOW:.0f} s"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import socket
-from collections.abc import Callable
+import time
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from host_agent import health, identity
@@ -16,7 +15,8 @@ from host_agent.countries.gather import recall
 from host_agent.drivers import daemon, netlink, ovs, wireguard
 from host_agent.drivers.namespaces import DIRECTORY, Namespaces
 from host_agent.errors import AgentError, CommandFailed, Missing, Refused
-from host_agent.facts import Facts
+from host_agent.facts import Facts, NodeFacts
+from host_agent.names import Answer, Lookup, asking, is_address, kept, remarks
 from host_agent.profile import Profile, read_profile
 from host_agent.state import NODE
 from host_agent.survey_node import Countries, survey_node
@@ -34,7 +34,6 @@ TOOLS = {  # program -> Debian package
 }
 SWITCH_TOOLS = {"ovs-vsctl": "openvswitch-switch"}
 WGCF_ADVICE = "make one: wgcf register && wgcf generate"
-Lookup = Callable[[str, list[str]], tuple[IPv4Address, ...]]  # a name's addresses; complains in the list
 
 
 def survey(
@@ -47,40 +46,56 @@ def survey(
     """Raises Missing with everything that is not there, or Refused for a file that is damaged."""
     whole = policy if isinstance(policy, Policy) else Policy(policy)
     require_tools(policy)
-    facts = _survey_chain(whole.privacy_router, state_dir, config_dir, lookup) if whole.privacy_router else None
-    facts = facts or Facts(state_dir, "netdev", {}, {}, None, None, None, None, None, _has_ipv6())
-    if whole.director is None:
-        return facts
-    node = survey_node(whole.director, state_dir, lookup or resolve, countries)
-    return replace(facts, node=replace(node, dead=health.known_dead(state_dir)))
-
-
-def _survey_chain(policy: PrivacyRouter, state_dir: Path, config_dir: Path, lookup: Lookup | None) -> Facts:
-    warp_profile = gateway_profile = None
     missing: list[str] = []
+    answers: dict[str, Answer] = {}
+    ask = lookup or asking(kept(state_dir))
+
+    def noted(name: str, missing: list[str]) -> Answer:
+        answers[name] = ask(name, missing)
+        return answers[name]
+
+    node = survey_node(whole.director, state_dir, noted, missing, countries) if whole.director else NodeFacts()
+    facts = Facts(state_dir, "netdev", {}, {}, None, None, {}, None, None, _has_ipv6())
+    if whole.privacy_router:
+        facts = _survey_chain(whole.privacy_router, state_dir, config_dir, noted, missing)
+    if missing:
+        raise Missing(*missing)
+    node = replace(node, dead=health.known_dead(state_dir))
+    return replace(facts, node=node, answers=answers, remarks=remarks(answers, time.time()))
+
+
+def _survey_chain(
+    policy: PrivacyRouter, state_dir: Path, config_dir: Path, lookup: Lookup, missing: list[str]
+) -> Facts:
+    warp_profile = None
     if policy.warp.enabled:
         path = Path(policy.warp.wgcf_config) if policy.warp.wgcf_config else config_dir / "wgcf-profile.conf"
         warp_profile = _profile(path, f"the WARP tunnel; {WGCF_ADVICE}", missing)
-    if policy.wireguard.enabled and not policy.wireguard.zero_config:
-        path = config_dir / "gateway.conf"
-        gateway_profile = _profile(
-            path, "the gateway's keys and peers (wg-quick format), or zero_config: true", missing
-        )
-    names = [policy.xray.vps_address] if policy.xray.enabled else []
+    gateway_profiles: dict[int, Profile] = {}
+    for gateway in policy.gateways:
+        if gateway.enabled and not gateway.zero_config:
+            more = "" if gateway is policy.wireguard else f"-{gateway.container_id}"
+            what = "the gateway's keys and peers (wg-quick format), or zero_config: true"
+            profile = _profile(config_dir / f"gateway{more}.conf", what, missing)
+            gateway_profiles |= {gateway.container_id: profile} if profile else {}
+    xrays = [xray for xray in policy.xrays if xray.enabled]
+    names = [xray.vps_address for xray in xrays]
     names += [peer.endpoint[0] for peer in (warp_profile.peers if warp_profile else ()) if peer.endpoint]
-    addresses = {name: (lookup or resolve)(name, missing) for name in names}
+    answers = {name: lookup(name, missing) for name in names}
+    ipv6_only = [name for name, it in answers.items() if it.addresses and not it.ipv4 and not is_address(name)]
+    missing += [f"{name}: has no IPv4 address, and the chain speaks nothing else" for name in ipv6_only]
     if missing:
         raise Missing(*missing)
     return Facts(
         state_dir,
         "system" if ovs.has_kernel_datapath() else "netdev",
         namespaces(policy),
-        addresses,
-        identity.read(state_dir, policy.xray.vps_address or "vps"),
+        {name: answer.ipv4 for name, answer in answers.items()},
+        identity.read(state_dir, policy),
         warp_profile,
-        gateway_profile,
+        gateway_profiles,
         _client_endpoint(state_dir),
-        daemon.xray_program() if policy.xray.enabled else None,
+        daemon.xray_program() if xrays else None,
         _has_ipv6(),
         mesh_device=_mesh_device(policy),
         node_forwards=Path("/proc/sys/net/ipv4/conf/all/forwarding").read_text().strip() == "1",
@@ -104,10 +119,10 @@ def require_tools(policy: Policy | PrivacyRouter | None) -> None:
     chain = policy.privacy_router if isinstance(policy, Policy) else policy
     needed = {**TOOLS, **(SWITCH_TOOLS if chain else {})}
     tools = [f"{tool}: not installed; apt install {package}" for tool, package in needed.items() if not _there(tool)]
-    devices = chain is not None and (chain.warp.enabled or chain.wireguard.enabled)
+    devices = chain is not None and (chain.warp.enabled or any(gateway.enabled for gateway in chain.gateways))
     if devices and not _there(wireguard.PROGRAM) and not wireguard.in_kernel():
         tools.append("wireguard-go: not installed, nor has the kernel WireGuard; apt install wireguard-go")
-    if chain and chain.xray.enabled and daemon.xray_program() is None:
+    if chain and any(xray.enabled for xray in chain.xrays) and daemon.xray_program() is None:
         tools.append("xray or v2ray: neither is installed; apt install v2ray")
     if tools:
         raise Missing(*tools)
@@ -120,7 +135,8 @@ def namespaces(policy: Policy | PrivacyRouter) -> dict[str, str]:
         return {}
     plan = address_plan(chain)
     numbers = {container_namespace(socket.container_id): socket.container_id for socket in plan.mesh}
-    numbers |= {container_namespace(n): n for n in (chain.wireguard.container_id, chain.xray.container_id)}
+    hops = [gateway.container_id for gateway in chain.gateways] + [xray.container_id for xray in chain.xrays]
+    numbers |= {container_namespace(number): number for number in hops}
     found = {}
     for name in {*(hop.namespace for hop in plan.hops), *numbers}:
         if (DIRECTORY / name).exists():
@@ -147,25 +163,12 @@ def _profile(path: Path, what: str, missing: list[str]) -> Profile | None:
     return None
 
 
-def resolve(name: str, missing: list[str]) -> tuple[IPv4Address, ...]:
-    """The IPv4 addresses of a host name, sorted, so that the order of an answer changes nothing."""
-    with suppress(ValueError):
-        literal = ip_address(name)
-        return (literal,) if isinstance(literal, IPv4Address) else ()
-    try:
-        answers = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError as error:
-        missing.append(f"{name}: has no IPv4 address here ({error.args[-1]}); check this machine's name resolution")
-        return ()
-    return tuple(sorted({IPv4Address(str(answer[4][0])) for answer in answers}))
-
-
 def _client_endpoint(state_dir: Path) -> str | None:
-    """What the first client was told to dial, else this machine's address towards the Internet."""
-    with suppress(OSError, AgentError, UnicodeDecodeError):
-        path = state_dir / "clients" / "client-1.conf"
-        told = read_profile(path.read_text(), str(path)).peers[0].endpoint
-        return told[0] if told else None
+    """What the first client of a gateway was told to dial, else this machine's address towards the Internet."""
+    for path in sorted((state_dir / "clients").glob("client-*.conf")):
+        with suppress(OSError, AgentError, UnicodeDecodeError):
+            told = read_profile(path.read_text(), str(path)).peers[0].endpoint
+            return told[0] if told else None
     with Namespaces({}) as here:
         address = netlink.uplink_address(here.netlink(NODE))
     return str(address) if address else None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from host_agent.countries.gather import recall
@@ -17,24 +15,28 @@ from host_agent.countries.values import Country, Key, Settings, settings
 from host_agent.drivers import netlink
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.facts import NodeFacts, NodeLink
-from host_agent.state import NODE
-from policies.host_model import Director
+from host_agent.names import Lookup
+from host_agent.state import MAIN_TABLE, NODE, Route
+from policies.host_model import MAIN, Director
 
 Countries = Callable[[Iterable[str], Settings, Path, float], Mapping[Key, Country]]
-Resolve = Callable[[str, list[str]], tuple[IPv4Address, ...]]
 TABLES = ("/usr/share/iproute2/rt_tables", "/etc/iproute2/rt_tables")
 TABLES_MORE = Path("/etc/iproute2/rt_tables.d")
 TABLE_LINE = re.compile(r"\s*(0x[0-9a-fA-F]+|\d+)\s+([^\s#]+)")
 
 
-def survey_node(director: Director, state_dir: Path, resolve: Resolve, countries: Countries = recall) -> NodeFacts:
-    """A name that cannot be resolved and a country that cannot be had are no reason to stop: both are said."""
+def survey_node(
+    director: Director, state_dir: Path, lookup: Lookup, missing: list[str], countries: Countries = recall
+) -> NodeFacts:
+    """A name that nobody ever answered for is ``missing``. A country that cannot be had is no reason to stop."""
     codes = [*director.xray.exclude_sets, *(code for tunnel in director.tunnels for code in tunnel.exclude)]
     known = countries(dict.fromkeys(codes), settings(director.advanced.ipsets), state_dir, time.time())
+    tables = routing_tables()
     return NodeFacts(
-        tables=routing_tables(),
+        tables=tables,
         links=_links(),
-        servers={name: _addresses(name, resolve) for name in director.xray.servers},
+        routes=_routes(director, tables),
+        servers={name: lookup(name, missing).addresses for name in director.xray.servers},
         countries=known,
         obstacles=tuple(_obstacles(director)),
         hash_file=_is_safe(Path(director.advanced.tunnel_director.hash_file).parent),
@@ -83,19 +85,22 @@ def routing_tables() -> dict[str, int]:
 def _links() -> dict[str, NodeLink]:
     with Namespaces({}) as namespaces:
         rtnetlink = namespaces.netlink(NODE)
-        with_ipv6 = {
-            message["index"]
-            for message in rtnetlink.get_addr(family=socket.AF_INET6)
-            if not ip_address(message.get("local") or message.get("address")).is_link_local
-        }
+        given = netlink.all_addresses(rtnetlink)
+        with_ipv6 = {it.link for it in given if it.address.version == 6 and not it.address.is_link_local}
         found = netlink.links(rtnetlink)
     return {link.name: NodeLink(link.up, link.index in with_ipv6) for link in found.values()}
 
 
-def _addresses(name: str, resolve: Resolve) -> tuple[IPv4Address | IPv6Address, ...]:
-    with suppress(ValueError):
-        return (ip_address(name),)
-    return resolve(name, [])
+def _routes(director: Director, tables: Mapping[str, int]) -> frozenset[Route]:
+    """Others' routes in the tables that are tunnels. Nothing is asked if all tunnels are interfaces."""
+    names = {name for tunnel in director.tunnels for name in (tunnel.name, *tunnel.failover)} - {MAIN}
+    numbers = {int(name) if name.isdecimal() else tables.get(name) for name in names} - {None, MAIN_TABLE}
+    if not numbers:
+        return frozenset()
+    with Namespaces({}) as namespaces:
+        rtnetlink = namespaces.netlink(NODE)
+        others = netlink.routes(rtnetlink, netlink.links(rtnetlink))[1]
+    return frozenset(route for route in others if route.table in numbers and route.kind == "unicast" and route.link)
 
 
 def _is_safe(directory: Path) -> bool:

@@ -13,14 +13,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from host_agent.state import Chain, Family, FilterRule, HostState, IpSet, NamespaceState, Rule, filter_rule
+from host_agent.state import FAMILIES, Chain, Family, FilterRule, HostState, IpSet, NamespaceState, Rule, filter_rule
 
 DECIDING = "mangle"
 SETS_MARK = re.compile(r"(--set-xmark) (0x[0-9a-f]+)/(0x[0-9a-f]+)")
 NAMES_MARK = re.compile(r"(--set-xmark|--mark) (0x[0-9a-f]+)/")
 NAMES_SET = re.compile(r"(--match-set) (\S+) ")
 COMMENT = re.compile(r' -m comment --comment "[^"]*"')
-FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 
 
 def waypoint(wanted: HostState, found: HostState) -> HostState | None:
@@ -133,6 +132,8 @@ def _elsewhere(mark: int, family: Family, state: NamespaceState) -> set[str]:
 
 def _free_marks(ambiguous: set[int], wanted: NamespaceState, found: NamespaceState) -> dict[int, int]:
     """A free mark of the same field for each; without one, the mark of what is refused: packets wait, none leaks."""
+    if not ambiguous:
+        return {}
     rules = [*wanted.rules, *found.rules]
     refused = {rule.mask: rule.mark for rule in wanted.rules if rule.mask and not rule.table}
     taken = {it for family in FAMILIES for state in (wanted, found) for it in _marks_set(family, state)}

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_agent.command import run
-from host_agent.drivers import ports
+from host_agent.drivers import files, ports
 from host_agent.errors import AgentError, CommandFailed, Missing
 from host_agent.facts import XrayProgram
-from host_agent.state import Daemon
+from host_agent.state import Daemon, File
 
 MARK = "PRIVACY_ROUTER_DAEMON"  # an environment variable: its value is the daemon's name
+LOGS = "log"  # directory of the programs' logs, in the state directory
+LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 END_TIME = 5.0  # seconds a process has to end before it is killed
 ASK_TIME = 5.0  # seconds a program has to say its version
 LISTEN_TIME = 20.0  # seconds a process has to open its port
@@ -77,6 +79,16 @@ def start(daemon: Daemon) -> subprocess.Popen[bytes]:
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath), MARK: daemon.name},
         )
+
+
+def shorten_logs(directory: Path) -> None:
+    """A log that has grown too large begins anew; its last part stays beside it. Programs append, so they go on."""
+    for path in directory.glob("*.log"):
+        with path.open("r+b") as log:
+            if log.seek(0, os.SEEK_END) > LOG_LIMIT:
+                log.seek(-LOG_KEPT, os.SEEK_END)
+                files.write(File(f"{path}.1", log.read()))
+                log.truncate(0)
 
 
 def wait_for_port(daemon: Daemon, running: subprocess.Popen[bytes], port: int) -> None:

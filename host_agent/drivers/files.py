@@ -30,6 +30,7 @@ def write(file: File) -> None:
     aside.unlink(missing_ok=True)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
     with os.fdopen(descriptor, "wb") as stream:
+        os.fchmod(descriptor, file.mode)  # whatever the umask, which a unit sets
         stream.write(file.content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -9,11 +9,13 @@ beside it, as the start value of its hash (initval), so that count and digest ca
 from __future__ import annotations
 
 import errno
-import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from host_agent.drivers import ipset_wire as wire
+from host_agent.drivers.memory import Memory
+from host_agent.drivers.netlink_socket import NETFILTER, NetlinkSocket
 from host_agent.errors import AgentError, Missing
 from host_agent.prefixes import Family, Prefixes, Seal, seal
 from host_agent.state import IPSET_NAME, IpSet
@@ -22,40 +24,22 @@ MARK = 0x5052  # "PR", as in the cookies of our flow entries
 ASIDE = "PRIVACY_ROUTER_ASIDE"  # sets are built under this name
 READ_WHOLE = 4096  # sets with no more entries than this are always read with all of them
 
-NETLINK_NETFILTER = 12
-TIMEOUT = 20.0  # seconds for an answer
-BUFFER = 1 << 17  # bytes; the kernel's datagrams are smaller
 PATIENCE = 0.5  # seconds to wait for another program's listing of a set to end
 UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 NO_TYPE, TOO_MANY_SETS, BUSY, NAME_TAKEN, OTHER_TYPE, FULL = 4098, 4099, 4100, 4101, 4102, 4352
 
 
-class Kernel:
+@dataclass(frozen=True)
+class Reading:
+    ours: frozenset[IpSet]
+    strangers: frozenset[str]  # names of those we want that a set of somebody else has
+
+
+class Kernel(NetlinkSocket):
     """A conversation with the ipset part of the kernel, in the namespace the caller is in."""
 
-    def __enter__(self) -> Kernel:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self._socket.settimeout(TIMEOUT)
-        self._socket.bind((0, 0))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def ask(self, message: bytes) -> Iterator[bytes]:
-        """The bodies of the answer's messages. Raises OSError with the kernel's error number."""
-        self._socket.send(message)
-        while True:
-            for kind, body in wire.messages(self._socket.recv(BUFFER)):
-                if kind == wire.ERROR and wire.errno_of(body):
-                    raise OSError(wire.errno_of(body), "refused by the kernel")
-                if kind in (wire.ERROR, wire.DONE):
-                    return
-                yield body
-
-    def order(self, message: bytes) -> None:
-        for _ in self.ask(message):
-            pass
+    def __init__(self) -> None:
+        super().__init__(NETFILTER)
 
     def order_patiently(self, message: bytes) -> None:
         """As ``order``, but wait a little if the set is just being listed by somebody."""
@@ -69,35 +53,40 @@ class Kernel:
             time.sleep(0.01)
 
 
-def read() -> frozenset[IpSet]:
-    """Our sets, the large ones by count and digest of what was put in.
+def look(wanted: Iterable[IpSet] = (), memory: Memory | None = None) -> Reading:
+    """The sets of the namespace. Ours are judged by every entry, the large ones by count and digest of what was put in.
 
     What this cannot see: that somebody exchanged entries of a set with more than READ_WHOLE of them one for one.
     ``read_whole`` does.
     """
+    wishes = {ipset.name: ipset for ipset in wanted}
+    memory = memory or Memory()
     with Kernel() as kernel:
-        return frozenset(_judged(kernel, header, READ_WHOLE) for header in _headers(kernel) if _is_ours(header))
+        headers = _headers(kernel)
+        found = frozenset(
+            _judged(kernel, header, wishes.get(header.name), memory) for header in headers if _is_ours(header)
+        )
+    strangers = frozenset(it.name for it in headers if it.name in wishes and not _is_ours(it))
+    return Reading(found, strangers)
+
+
+def read() -> frozenset[IpSet]:
+    """Our sets, as ``look`` sees them."""
+    return look().ours
 
 
 def read_whole() -> frozenset[IpSet]:
     """Our sets, by every entry."""
     with Kernel() as kernel:
-        return frozenset(_judged(kernel, header, header.capacity) for header in _headers(kernel) if _is_ours(header))
-
-
-def strangers(names: Iterable[str]) -> frozenset[str]:
-    """Those of the names that a set of somebody else has."""
-    asked = frozenset(names)
-    if not asked:
-        return asked
-    with Kernel() as kernel:
-        return asked & {header.name for header in _headers(kernel) if not _is_ours(header)}
+        ours = [header for header in _headers(kernel) if _is_ours(header)]
+        return frozenset(_by_entry(header, _listed(kernel, header.name), None) for header in ours)
 
 
 def entries(name: str, family: Family) -> tuple[bytes, ...]:
     """The packed entries of a set, sorted; see ``Prefixes.packed``."""
     with Kernel() as kernel:
-        return _entries(kernel, name, family)
+        found = b"".join(wire.entries(body, family) for body in _listed(kernel, name))
+    return tuple(wire.sorted_entries(found, family))
 
 
 def replace(wanted: Iterable[IpSet], found: Iterable[IpSet]) -> None:
@@ -195,15 +184,28 @@ def _is_ours(header: wire.Header) -> bool:
     )
 
 
-def _judged(kernel: Kernel, header: wire.Header, whole: int) -> IpSet:
+def _judged(kernel: Kernel, header: wire.Header, wish: IpSet | None, memory: Memory) -> IpSet:
+    if header.start_value is not None and header.count > READ_WHOLE:
+        return IpSet(header.name, wire.FAMILY_NAMES[header.family], Seal(header.count, header.start_value))
+    listing = _listed(kernel, header.name)
+    remembered, known = memory.sets.get(header.name, ([], None))
+    if known is None or known.family != wire.FAMILY_NAMES[header.family] or remembered != listing:
+        known = _by_entry(header, listing, wish)
+        memory.sets[header.name] = (listing, known)
+    return known
+
+
+def _by_entry(header: wire.Header, listing: list[bytes], wish: IpSet | None) -> IpSet:
     family = wire.FAMILY_NAMES[header.family]
-    if header.start_value is not None and header.count > whole:
-        return IpSet(header.name, family, Seal(header.count, header.start_value))
-    return IpSet(header.name, family, seal(b"".join(_entries(kernel, header.name, family)), family))
+    found = b"".join(wire.entries(body, family) for body in listing)
+    known = wish.prefixes if wish is not None and wish.family == family else None
+    if isinstance(known, Prefixes) and wire.same_entries(found, known.packed, family):
+        return IpSet(header.name, family, known.seal)  # without sorting them
+    return IpSet(header.name, family, seal(b"".join(wire.sorted_entries(found, family)), family))
 
 
-def _entries(kernel: Kernel, name: str, family: Family) -> tuple[bytes, ...]:
-    return tuple(sorted(entry for body in kernel.ask(wire.listing(name)) for entry in wire.entries(body, family)))
+def _listed(kernel: Kernel, name: str) -> list[bytes]:
+    return [*kernel.ask(wire.listing(name))]
 
 
 def _no_type(family: Family) -> str:

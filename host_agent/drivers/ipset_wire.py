@@ -12,6 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from host_agent.drivers import netlink_wire as framing
+from host_agent.drivers.netlink_wire import (
+    ACK,
+    CREATE,
+    DUMP,
+    EXCLUSIVE,
+    NESTED,
+    NETWORK_ORDER,
+    REQUEST,
+    attribute,
+    attributes,
+    each_attribute,
+)
 from host_agent.prefixes import BITS, Family, width
 
 PROTOCOL = 6  # the interface's version that all kernels in use speak
@@ -23,9 +36,7 @@ SUBSYSTEM = 6
 Command = Literal["create", "destroy", "rename", "swap", "list", "add", "type"]
 COMMANDS: dict[Command, int] = {"create": 2, "destroy": 3, "rename": 5, "swap": 6, "list": 7, "add": 9, "type": 13}
 
-REQUEST, ACK, DUMP, EXCLUSIVE, CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
-ERROR, DONE = 2, 3  # message types of netlink(7)
-NESTED, NETWORK_ORDER, ATTRIBUTE = 0x8000, 0x4000, 0x3FFF
+HEAD = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
 
 # Attributes of a message, of a set's data, and of an entry.
 A_PROTOCOL, A_NAME, A_TYPE, A_SECOND_NAME, A_REVISION, A_FAMILY, A_FLAGS, A_DATA, A_ENTRIES, A_LINE = (
@@ -68,10 +79,6 @@ def _entry(kind: int, size: int) -> bytes:
     return attribute(A_DATA | NESTED, address + attribute(E_LENGTH, b"\0"))
 
 
-def attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
 def number(kind: int, value: int) -> bytes:
     return attribute(kind | NETWORK_ORDER, struct.pack(">I", value))
 
@@ -84,8 +91,8 @@ SHAPES: dict[Family, Shape] = {family: Shape(family) for family in FAMILIES}
 
 
 def message(command: Command, attributes: bytes, flags: int = REQUEST | ACK) -> bytes:
-    body = struct.pack("=BBH", 2, 0, 0) + attribute(A_PROTOCOL, bytes([PROTOCOL])) + attributes
-    return struct.pack("=IHHII", 16 + len(body), SUBSYSTEM << 8 | COMMANDS[command], flags, 0, 0) + body
+    body = HEAD.pack(2, 0, 0) + attribute(A_PROTOCOL, bytes([PROTOCOL])) + attributes
+    return framing.message(SUBSYSTEM << 8 | COMMANDS[command], flags, body)
 
 
 def type_question(family: Family) -> bytes:
@@ -142,36 +149,9 @@ def listing(name: str) -> bytes:
     return message("list", text(A_NAME, name.encode()), REQUEST | DUMP)
 
 
-def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and body of each netlink message of a datagram."""
-    at = 0
-    while at + 16 <= len(data):
-        length, kind = struct.unpack_from("=IH", data, at)
-        yield kind, data[at + 16 : at + length]
-        at += max(16, length + -length % 4)
-
-
-def errno_of(body: bytes) -> int:
-    """The error number in the body of an ERROR message; 0: done."""
-    (code,) = struct.unpack_from("=i", body)
-    return -int(code)
-
-
-def attributes(data: bytes) -> dict[int, bytes]:
-    return dict(_attributes(data))
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        yield kind & ATTRIBUTE, data[at + 4 : at + length]
-        at += max(4, length + -length % 4)
-
-
 def header(body: bytes) -> Header | None:
     """A set's header from an answer to ``headers``; None if the answer goes on with entries of an earlier one."""
-    found = attributes(body[4:])
+    found = attributes(body, HEAD.size)
     if A_TYPE not in found or A_DATA not in found:
         return None
     data = attributes(found[A_DATA])
@@ -187,13 +167,13 @@ def header(body: bytes) -> Header | None:
 
 def revision(body: bytes) -> int:
     """The newest revision of the set type, from the answer to ``type_question``."""
-    return attributes(body[4:])[A_REVISION][0]
+    return attributes(body, HEAD.size)[A_REVISION][0]
 
 
-def entries(body: bytes, family: Family) -> list[bytes]:
-    """The packed entries in an answer to ``listing``. One with more to it than address and length (as "nomatch") gets
-    a length that no prefix has."""
-    data = attributes(body[4:]).get(A_ENTRIES, b"")
+def entries(body: bytes, family: Family) -> bytes:
+    """The packed entries in an answer to ``listing``, in the kernel's order. One with more to it than address and
+    length (as "nomatch") gets a length that no prefix has."""
+    data = attributes(body, HEAD.size).get(A_ENTRIES, b"")
     step, shape = width(family), SHAPES[family]
     size = len(shape.received)
     count = len(data) // size
@@ -203,8 +183,28 @@ def entries(body: bytes, family: Family) -> list[bytes]:
             packed[byte::step] = data[place::size]
             blank[place::size] = bytes(count)
         if blank == shape.received * count:
-            return [bytes(packed[at : at + step]) for at in range(0, len(packed), step)]
-    return [_odd(attributes(entry)) for _, entry in _attributes(data)]
+            return bytes(packed)
+    return b"".join(_odd(attributes(entry)) for _, entry in each_attribute(data))
+
+
+def same_entries(found: bytes, wanted: bytes, family: Family) -> bool:
+    """Whether both are the same packed entries, in whatever order. ``wanted`` has none twice, nor has a set."""
+    if len(found) != len(wanted):
+        return False
+    return family == "ipv4" and set(_numbers(found)) == set(_numbers(wanted))
+
+
+def _numbers(packed: bytes) -> memoryview:
+    """The entries of an IPv4 set as numbers of eight bytes, which C compares."""
+    padded = bytearray(8 * (len(packed) // 5))
+    for byte in range(5):
+        padded[byte::8] = packed[byte::5]
+    return memoryview(padded).cast("Q")
+
+
+def sorted_entries(packed: bytes, family: Family) -> list[bytes]:
+    step = width(family)
+    return sorted(packed[at : at + step] for at in range(0, len(packed), step))
 
 
 def _odd(entry: dict[int, bytes]) -> bytes:

@@ -1,20 +1,22 @@
-"""Network namespaces: create, enter, remove, and one netlink socket in each."""
+"""Network namespaces: create, enter, remove, and one rtnetlink socket in each."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from pyroute2 import IPRoute, netns
-
-from host_agent.state import NODE, OWNER
+from host_agent.drivers import netlink_change
+from host_agent.drivers.memory import Memory
+from host_agent.drivers.netlink_socket import ROUTE, NetlinkSocket
+from host_agent.state import NODE, Link
 
 DIRECTORY = Path("/run/netns")
-LOOPBACK = 1  # the loopback link has this index in every namespace
+LOOPBACK = Link("lo", "socket")
+NETWORK = 0x40000000  # CLONE_NEWNET
 
 
 class Namespaces:
@@ -22,13 +24,14 @@ class Namespaces:
 
     def __init__(self, paths: Mapping[str, str]) -> None:
         self._paths = paths
-        self._sockets: dict[str, Any] = {}
+        self._sockets: dict[str, NetlinkSocket] = {}
+        self._memories: dict[str, Memory] = {}
 
     def __enter__(self) -> Namespaces:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in list(self._sockets):
+        for name in {*self._sockets, *self._memories}:
             self._forget(name)
 
     def path(self, name: str) -> str:
@@ -57,27 +60,35 @@ class Namespaces:
             return
         home = os.open("/proc/self/ns/net", os.O_RDONLY)
         try:
-            netns.setns(self.path(name), flags=0)
+            _enter(self.path(name))
             try:
                 yield
             finally:
-                netns.setns(home, flags=0)
+                _set_namespace(home)
         finally:
             os.close(home)
 
-    def netlink(self, name: str) -> Any:
-        """A pyroute2 IPRoute of the namespace."""
+    def netlink(self, name: str) -> NetlinkSocket:
+        """An rtnetlink socket of the namespace."""
         if name not in self._sockets:
             with self.inside(name):
-                self._sockets[name] = IPRoute()
+                self._sockets[name] = NetlinkSocket(ROUTE)
         return self._sockets[name]
+
+    def memory(self, name: str) -> Memory:
+        return self._memories.setdefault(name, Memory())
 
     def create(self, name: str) -> None:
         """A namespace with its loopback up, marked as ours."""
+        from pyroute2 import netns  # takes long to load, and most runs create nothing
+
         netns.create(name)
-        self.netlink(name).link("set", index=LOOPBACK, ifalias=OWNER, state="up")
+        netlink_change.mark(self.netlink(name), LOOPBACK.name)
+        netlink_change.set_link(self.netlink(name), LOOPBACK)
 
     def remove(self, name: str) -> None:
+        from pyroute2 import netns
+
         self._forget(name)
         try:
             netns.remove(name)
@@ -85,14 +96,25 @@ class Namespaces:
             if error.errno != errno.ENOENT:
                 raise
 
-    def is_ours(self, name: str) -> bool:
-        (loopback,) = self.netlink(name).get_links(LOOPBACK)
-        return bool(loopback.get("ifalias") == OWNER)
-
     def _forget(self, name: str) -> None:
+        self._memories.pop(name, None)
         socket = self._sockets.pop(name, None)
         if socket is not None:
             socket.close()
+
+
+def _enter(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _set_namespace(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _set_namespace(descriptor: int) -> None:
+    """setns(2), which Python has only since 3.12."""
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, NETWORK):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def named() -> list[str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from host_agent.command import run
-from host_agent.drivers import nftables
-from host_agent.state import OWNER, Chain, Family, FilterRule, Placement
+from host_agent.drivers import chain_outline, chain_reading, nftables
+from host_agent.drivers.chain_reading import Rules
+from host_agent.drivers.memory import Memory
+from host_agent.state import Chain, Family, FilterRule
 
-COMMENT = re.compile(rf'--comment "{OWNER} ([0-9a-f]{{12}})( after interface marks)?')
-JUMP = re.compile(r"-j (\S+)")
-SYSTEM_MARK = re.compile(r"(^|.* )-i \S+ .*-j (MARK|CONNMARK) ")
-SHARED = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 DECIDING = "mangle"  # the table whose chains decide about a packet; the others follow the mark it sets
 TOOLS: dict[Family, tuple[str, str]] = {
     "ipv4": ("iptables-save", "iptables-restore"),
@@ -22,20 +21,38 @@ TOOLS: dict[Family, tuple[str, str]] = {
 }
 
 
-def read(family: Family, wanted: Iterable[str] = ()) -> frozenset[Chain]:
-    """Our chains in the namespace the caller is in; none if the kernel does not have the family.
+@dataclass(frozen=True)
+class Reading:
+    chains: frozenset[Chain] = frozenset()  # ours
+    strangers: frozenset[Chain] = frozenset()  # those we want, where somebody else has a chain of the name
 
-    ``wanted`` are names of chains that are ours even without a rule.
-    """
+
+def read(family: Family, wanted: frozenset[Chain], memory: Memory) -> Reading:
+    """Chains in the namespace the caller is in; none if the kernel does not have the family."""
     if not Path("/proc/sys/net", family).exists():
-        return frozenset()
-    return parse(family, run([TOOLS[family][0]]), wanted)
+        return Reading()
+    outlined = _outlined(family, memory)
+    known = chain_outline.judged(family, outlined, wanted) if outlined is not None else None
+    if known is not None:
+        return Reading(known)
+    saved = chain_reading.saved(run([TOOLS[family][0]]))
+    chains = chain_reading.ours(family, saved, wanted)
+    taken = saved.keys() - {(chain.table, chain.name) for chain in chains}
+    return Reading(chains, frozenset(it for it in wanted if not it.shared and (it.table, it.name) in taken))
 
 
-def is_taken(chain: Chain) -> bool:
-    """Whether there is a chain of this name in its table."""
-    text = run([TOOLS[chain.family][0], "-t", chain.table])
-    return any(line.startswith(f":{chain.name} ") for line in text.splitlines())
+def _outlined(family: Family, memory: Memory) -> Rules | None:
+    """All rules of the family without their words; None where iptables does not keep them in nf_tables."""
+    if not nftables.works_behind_iptables():
+        return None
+    with suppress(OSError):
+        generation = nftables.generation()
+        if generation != memory.generation:
+            memory.generation, memory.rules = generation, {}
+        if family not in memory.rules:
+            memory.rules[family] = chain_outline.rules(nftables.outline(family, generation))
+        return memory.rules[family]
+    return None
 
 
 def write(family: Family, text: str) -> None:
@@ -69,78 +86,27 @@ def _used_tables(text: str) -> set[str]:
     return used
 
 
-def parse(family: Family, text: str, wanted: Iterable[str] = ()) -> frozenset[Chain]:
-    """Own chains whole: those with a rule of ours in them or a jump of ours to them, and empty ones of a wanted name
-    that nobody jumps to. Of shared chains our rules; if these do not stand where they belong, all rules down to the
-    last of ours, so that a stranger in between is seen."""
-    found: dict[tuple[str, str], list[FilterRule]] = {}
-    table = ""
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif line.startswith(":"):
-            found[(table, line[1:].split()[0])] = []
-        elif line.startswith("-A "):
-            _, chain, arguments = line.split(" ", 2) if line.count(" ") > 1 else (*line.split(" "), "")
-            found.setdefault((table, chain), []).append(_rule(arguments))
-    empty_ours = set(wanted) - {name for _, name in _jumps(found, ours=False)}
-    jumps = _jumps(found, ours=True)
-    chains = []
-    for (table, name), rules in found.items():
-        if name in SHARED:
-            chains.append(_shared(Chain(family, table, name, tuple(rules))))
-        elif any(rule.digest for rule in rules) or (table, name) in jumps or (not rules and name in empty_ours):
-            chains.append(Chain(family, table, name, tuple(rules)))
-    return frozenset(chain for chain in chains if chain.rules or chain.system or not chain.shared)
-
-
-def _jumps(chains: Mapping[tuple[str, str], Iterable[FilterRule]], ours: bool) -> set[tuple[str, str]]:
-    """Where rules of ours, or of others, jump to: table and target."""
-    return {
-        (table, jump[1])
-        for (table, _), rules in chains.items()
-        for rule in rules
-        if bool(rule.digest) == ours and (jump := JUMP.search(rule.arguments))
-    }
-
-
-def _rule(arguments: str) -> FilterRule:
-    marked = COMMENT.search(arguments)
-    if not marked:
-        return FilterRule(arguments, "")
-    placement: Placement = "after interface marks" if marked[2] else "top"
-    return FilterRule(arguments, marked[1], placement)
-
-
-def _shared(chain: Chain) -> Chain:
-    others = [rule for rule in chain.rules if not rule.digest]
-    marks = [place for place, rule in enumerate(others, 1) if SYSTEM_MARK.match(rule.arguments)]
-    system = marks[-1] if marks else 0
-    ours = tuple(rule for rule in chain.rules if rule.digest)
-    top = tuple(rule for rule in ours if rule.placement == "top")
-    late = ours[len(top) :]
-    if chain.rules[: len(ours) + (system if late else 0)] == (*top, *(others[:system] if late else ()), *late):
-        return Chain(chain.family, chain.table, chain.name, ours, system)
-    last = max(place for place, rule in enumerate(chain.rules, 1) if rule.digest)
-    return Chain(chain.family, chain.table, chain.name, chain.rules[:last], system)
-
-
 def replacement(wanted: Iterable[Chain], found: Iterable[Chain]) -> str:
     """Restore input that makes these chains as wanted, in place of what was found of them.
 
-    Naming a chain empties it under --noflush, within the same commit that fills it again. Each table is a commit of
-    its own. What stands in other tables for a mark has to be there before the chains that set it, and must not go
-    before they have changed; so there the old rules go last.
+    Of an own chain only what differs is written: the other rules keep their counters, and to remove a rule costs the
+    kernel more than to add ten. Naming a chain makes or empties it; all of a table are named before any is filled, as
+    one may jump to another. Each table is a commit of its own. What stands in other tables
+    for a mark has to be there before the chains that set it, and must not go before they have changed; so there the
+    old rules go last.
     """
     before = {chain.key: chain for chain in found}
-    first: dict[str, list[str]] = {}
+    ordered = sorted(wanted, key=lambda chain: (chain.table == DECIDING, chain.table, chain.shared, chain.name))
+    first: dict[str, list[str]] = {chain.table: [] for chain in ordered}
     last: dict[str, list[str]] = {}
-    for chain in sorted(wanted, key=lambda chain: (chain.table == DECIDING, chain.table, chain.shared, chain.name)):
-        lines = first.setdefault(chain.table, [])
+    for chain in ordered:
+        if not chain.shared and chain.key not in before:
+            first[chain.table].append(f":{chain.name} - [0:0]")
+    for chain in ordered:
+        lines = first[chain.table]
         there = before.get(chain.key)
         if not chain.shared:
-            lines.append(f":{chain.name} - [0:0]")
-            lines += [f"-A {chain.name} {rule.arguments}" for rule in chain.rules]
+            lines += _edits(chain, there.rules if there else ())
             continue
         going = _stale(chain, there) if chain.table != DECIDING else ()
         lines += _deletions(chain.name, there.rules if there else ())
@@ -148,6 +114,23 @@ def replacement(wanted: Iterable[Chain], found: Iterable[Chain]) -> str:
         if going:
             last.setdefault(chain.table, []).extend(_deletions(chain.name, going))
     return _render(first) + _render(last)
+
+
+def _edits(chain: Chain, found: Sequence[FilterRule]) -> list[str]:
+    """From these rules to those of the chain: what both begin and end with stays."""
+    wanted = chain.rules
+    head = _alike(wanted, found)
+    tail = _alike(wanted[head:][::-1], found[head:][::-1])
+    coming, going = wanted[head : len(wanted) - tail], len(found) - tail - head
+    lines = [f"-D {chain.name} {head + 1}"] * going
+    if not tail:
+        return [*lines, *(f"-A {chain.name} {rule.arguments}" for rule in coming)]
+    return [*lines, *(f"-I {chain.name} {place} {rule.arguments}" for place, rule in enumerate(coming, head + 1))]
+
+
+def _alike(one: Sequence[FilterRule], other: Sequence[FilterRule]) -> int:
+    """With how many equal rules both begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _stale(wanted: Chain, found: Chain | None) -> tuple[FilterRule, ...]:
@@ -164,10 +147,13 @@ def _insertions(chain: Chain, system: int, going: Sequence[FilterRule]) -> list[
 
 def removal(stale: Iterable[Chain]) -> str:
     """Restore input that removes these chains and the rules we keep in shared ones; jumps go first."""
-    tables: dict[str, list[str]] = {}
-    for chain in sorted(stale, key=lambda chain: (chain.table != DECIDING, chain.table, not chain.shared, chain.name)):
-        lines = tables.setdefault(chain.table, [])
-        lines += _deletions(chain.name, chain.rules) if chain.shared else [f"-F {chain.name}", f"-X {chain.name}"]
+    ordered = sorted(stale, key=lambda chain: (chain.table != DECIDING, chain.table, not chain.shared, chain.name))
+    tables: dict[str, list[str]] = {chain.table: [] for chain in ordered}
+    for chain in ordered:
+        tables[chain.table] += _deletions(chain.name, chain.rules) if chain.shared else [f"-F {chain.name}"]
+    for chain in ordered:
+        if not chain.shared:
+            tables[chain.table].append(f"-X {chain.name}")
     return _render(tables)
 
 

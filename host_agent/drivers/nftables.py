@@ -1,28 +1,39 @@
-"""Tables of nf_tables that iptables works in: made with our mark if they are not there, removed when empty again.
+"""nf_tables, in which iptables keeps its chains: its tables, and which chains and rules there are.
 
 iptables-nft makes a table when it first needs it and never removes it, so that what iptables-save prints afterwards
-would not be what it printed before. The mark is the table's user data (NFTA_TABLE_USERDATA), as nft(8) keeps comments.
+would not be what it printed before. So tables that are not there yet are made here, with a mark, and removed when
+empty again. The mark is the table's user data (NFTA_TABLE_USERDATA), as nft(8) keeps comments.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 from host_agent.command import run
+from host_agent.drivers import netlink_wire as wire
+from host_agent.drivers.netlink_socket import NETFILTER, NetlinkSocket
+from host_agent.drivers.netlink_wire import attribute, attributes, each_attribute, text_of
 from host_agent.state import OWNER, Family
 
-NETLINK_NETFILTER = 12
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
-NEW_TABLE, GET_TABLE, DELETE_TABLE = 0, 1, 2
+NEW_TABLE, GET_TABLE, DELETE_TABLE, GET_CHAIN, GET_RULE, GET_GENERATION = 0, 1, 2, 4, 7, 16
 BATCH_BEGIN, BATCH_END = 16, 17
-REQUEST, ACK, DUMP, CREATE = 0x1, 0x4, 0x300, 0x400
+GENERATION = 1  # NFTA_GEN_ID
 NAME, USERDATA = 1, 6  # NFTA_TABLE_*
-ERROR, DONE = 2, 3  # nlmsg types
+TABLE, CHAIN_NAME, RULE_CHAIN, EXPRESSIONS = 1, 3, 2, 4  # NFTA_CHAIN_*, NFTA_RULE_*
+EXPRESSION_NAME, EXPRESSION_DATA = 1, 2  # NFTA_EXPR_*
+META_KEY, META_SOURCE, INCOMING_NAME = 2, 3, 6  # NFTA_META_*, NFT_META_IIFNAME
+TARGET_NAME, MARKING = 1, ("MARK", "CONNMARK")  # NFTA_TARGET_NAME
+HEAD = struct.Struct("!BBH")  # struct nfgenmsg: family, version, the ruleset's generation
 FAMILIES: dict[Family, int] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 COMMENT = bytes([0, len(OWNER) + 1]) + OWNER.encode() + b"\0"  # type "comment", length, text: what nft(8) shows
+BACKENDS = {"xtables-nft-multi": True, "xtables-legacy-multi": False}  # the program behind iptables's names
+
+Outline = Mapping[tuple[str, str], list[bytes]]  # table and chain -> its rules, as the kernel encodes them
 
 
 def tables(family: Family) -> dict[str, bool]:
@@ -30,80 +41,87 @@ def tables(family: Family) -> dict[str, bool]:
 
     Raises OSError if the kernel has no nf_tables.
     """
-    body = struct.pack("!BBH", FAMILIES[family], 0, 0)
-    with _Socket() as kernel:
-        kernel.send(_message(SUBSYSTEM << 8 | GET_TABLE, REQUEST | DUMP, body))
-        found = {}
-        for answer in kernel.answers():
-            attributes = dict(_attributes(answer[4:]))
-            found[attributes[NAME].rstrip(b"\0").decode()] = attributes.get(USERDATA) == COMMENT
-        return found
+    with NetlinkSocket(NETFILTER) as kernel:
+        found = (attributes(body, HEAD.size) for body in kernel.list(_question(GET_TABLE, family)))
+        return {text_of(table[NAME]): table.get(USERDATA) == COMMENT for table in found}
+
+
+def generation() -> int:
+    """A number that every commit to a table of the caller's namespace raises. Raises OSError as ``tables``."""
+    question = wire.message(SUBSYSTEM << 8 | GET_GENERATION, wire.REQUEST | wire.ACK, HEAD.pack(0, 0, 0))
+    with NetlinkSocket(NETFILTER) as kernel:
+        (body,) = kernel.ask(question)
+    return int.from_bytes(attributes(body, HEAD.size)[GENERATION])
+
+
+def outline(family: Family, generation: int) -> Outline:
+    """All chains and rules of a family, of this generation. Raises OSError if the kernel has no nf_tables, or if they
+    have changed since."""
+    found: dict[tuple[str, str], list[bytes]] = {}
+    with NetlinkSocket(NETFILTER) as kernel:
+        chains = kernel.list(_question(GET_CHAIN, family))
+        rules = kernel.list(_question(GET_RULE, family))
+    if {HEAD.unpack_from(body)[2] for body in (*chains, *rules)} - {generation & 0xFFFF}:
+        raise OSError("the chains changed while they were read")
+    for body in chains:
+        chain = attributes(body, HEAD.size)
+        found[text_of(chain[TABLE]), text_of(chain[CHAIN_NAME])] = []
+    names: dict[bytes, list[bytes]] = {}  # by the first two attributes of a rule, which are the same for its neighbours
+    for body in rules:
+        head = _head(body)
+        if head not in names:
+            rule = attributes(head)
+            names[head] = found[text_of(rule[TABLE]), text_of(rule[RULE_CHAIN])]
+        names[head].append(body)
+    return found
+
+
+def _head(rule: bytes) -> bytes:
+    """Its first two attributes, table and chain, as they are encoded."""
+    end = HEAD.size
+    for _ in range(2):
+        end += wire.ATTRIBUTE.unpack_from(rule, end)[0] + 3 & ~3
+    return rule[HEAD.size : end]
+
+
+def marks_by_interface(rule: bytes) -> bool:
+    """Whether a rule asks for the interface a packet came in by, and marks it (MARK, CONNMARK)."""
+    by_interface = marking = False
+    for _, expression in each_attribute(attributes(rule, HEAD.size).get(EXPRESSIONS, b"")):
+        parts = attributes(expression)
+        name, data = text_of(parts[EXPRESSION_NAME]), attributes(parts.get(EXPRESSION_DATA, b""))
+        if name == "meta":
+            by_interface |= int.from_bytes(data[META_KEY]) == INCOMING_NAME
+            marking |= META_SOURCE in data
+        elif name == "target":
+            marking |= text_of(data[TARGET_NAME]) in MARKING
+    return by_interface and marking
 
 
 def create(family: Family, name: str) -> None:
-    _change(NEW_TABLE, CREATE, family, _attribute(NAME, name.encode() + b"\0") + _attribute(USERDATA, COMMENT))
+    _change(NEW_TABLE, wire.CREATE, family, wire.text(NAME, name) + attribute(USERDATA, COMMENT))
 
 
 def delete(family: Family, name: str) -> None:
-    _change(DELETE_TABLE, 0, family, _attribute(NAME, name.encode() + b"\0"))
+    _change(DELETE_TABLE, 0, family, wire.text(NAME, name))
 
 
 def works_behind_iptables() -> bool:
-    return "nf_tables" in run(["iptables-restore", "--version"])
+    """Known by the program that is behind the name; if it is none of those we know, it is asked."""
+    program = os.path.basename(os.path.realpath(shutil.which("iptables-restore") or ""))
+    return BACKENDS[program] if program in BACKENDS else "nf_tables" in run(["iptables-restore", "--version"])
 
 
-def _change(kind: int, flags: int, family: Family, attributes: bytes) -> None:
-    edge = struct.pack("!BBH", 0, 0, SUBSYSTEM)
-    body = struct.pack("!BBH", FAMILIES[family], 0, 0) + attributes
-    with _Socket() as kernel:
-        kernel.send(
-            _message(BATCH_BEGIN, REQUEST, edge)
-            + _message(SUBSYSTEM << 8 | kind, REQUEST | ACK | flags, body)
-            + _message(BATCH_END, REQUEST, edge)
+def _question(kind: int, family: Family) -> bytes:
+    return wire.message(SUBSYSTEM << 8 | kind, wire.REQUEST | wire.DUMP, HEAD.pack(FAMILIES[family], 0, 0))
+
+
+def _change(kind: int, flags: int, family: Family, what: bytes) -> None:
+    edge = HEAD.pack(0, 0, SUBSYSTEM)
+    body = HEAD.pack(FAMILIES[family], 0, 0) + what
+    with NetlinkSocket(NETFILTER) as kernel:
+        kernel.order(
+            wire.message(BATCH_BEGIN, wire.REQUEST, edge),
+            wire.message(SUBSYSTEM << 8 | kind, wire.REQUEST | wire.ACK | flags, body),
+            wire.message(BATCH_END, wire.REQUEST, edge),
         )
-        for _ in kernel.answers():
-            pass
-
-
-def _message(kind: int, flags: int, body: bytes) -> bytes:
-    return struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        yield kind & 0x3FFF, data[4:length]
-        data = data[(length + 3) & ~3 :]
-
-
-class _Socket:
-    def __enter__(self) -> _Socket:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-        self._socket.settimeout(5)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendto(data, (0, 0))
-
-    def answers(self) -> Iterator[bytes]:
-        """The bodies of answers up to the last one. Raises OSError with what the kernel says."""
-        while True:
-            data = self._socket.recv(1 << 17)
-            while data:
-                length, kind, _ = struct.unpack_from("=IHH", data)
-                body, data = data[16:length], data[(length + 3) & ~3 :]
-                if kind == DONE:
-                    return
-                if kind == ERROR:
-                    (code,) = struct.unpack_from("=i", body)
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
-                    return
-                yield body

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import WireGuard
-from pyroute2.netlink.exceptions import NetlinkError
-
 from host_agent.command import run
-from host_agent.drivers import daemon, netlink, uapi
+from host_agent.drivers import daemon, netlink_change, uapi
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, CommandFailed
 from host_agent.peers import WireGuardChange
@@ -46,15 +44,15 @@ def create(namespaces: Namespaces, link: Link, namespace: str, log: str) -> None
     """A new device, made on the node, marked, and moved into the namespace; still down. Raises AgentError."""
     node = namespaces.netlink(NODE)
     if in_kernel():
-        node.link("add", ifname=link.name, kind="wireguard")
+        netlink_change.create(node, link.name, "wireguard")
     else:
         _start(link.name, log)
-    netlink.move(node, link.name, namespaces.path(namespace))
+    netlink_change.move(node, link.name, namespaces.path(namespace))
 
 
 def remove(namespaces: Namespaces, name: str, namespace: str) -> None:
     if not daemon.stop(process_name(name)):
-        netlink.remove_link(namespaces.netlink(namespace), name)
+        netlink_change.remove_link(namespaces.netlink(namespace), name)
 
 
 def read(namespaces: Namespaces, name: str, namespace: str) -> uapi.Reading | None:
@@ -62,7 +60,7 @@ def read(namespaces: Namespaces, name: str, namespace: str) -> uapi.Reading | No
     if (SOCKETS / f"{name}.sock").exists():
         with suppress(OSError):
             return uapi.parse_get(name, _talk(name, "get=1\n\n"))
-    with suppress(NetlinkError, OSError), namespaces.inside(namespace), WireGuard() as kernel:
+    with suppress(OSError), namespaces.inside(namespace), _kernel() as kernel:
         return from_netlink(name, kernel.info(name))
     return None
 
@@ -73,13 +71,26 @@ def configure(namespaces: Namespaces, name: str, namespace: str, change: WireGua
         if "errno=0" not in answer:
             raise AgentError(f"{name}: the WireGuard process refuses its settings: {answer.strip()}")
         return
-    with namespaces.inside(namespace), WireGuard() as kernel:
+    with namespaces.inside(namespace), _kernel() as kernel:
         key = change.private_key.text if change.private_key else None
         kernel.set(name, private_key=key, listen_port=change.listen_port)
         for peer in change.peers:
             kernel.set(name, peer=for_netlink(peer))
         for public_key in change.removed:
             kernel.set(name, peer={"public_key": public_key, "remove": True})
+
+
+@contextmanager
+def _kernel() -> Iterator[Any]:
+    """A conversation with the kernel's own WireGuard. Raises OSError for what it refuses."""
+    from pyroute2 import WireGuard  # takes long to load, and is of use only where the kernel has WireGuard
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with WireGuard() as kernel:
+            yield kernel
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
 
 
 def _start(name: str, log: str) -> None:

@@ -6,6 +6,8 @@ and table; TUN_DIR with the tunnels' marks, ip rules and tables; and what closes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_network
 
@@ -13,7 +15,15 @@ from host_agent.facts import Facts, NodeFacts
 from host_agent.prefixes import Prefixes
 from host_agent.roles import director_tunnels as tunnels
 from host_agent.roles import director_xray as xray
-from host_agent.roles.director_chains import jumps, nameless_are_blocked, support, tunnel_chain, tunnelled
+from host_agent.roles.director_chains import (
+    jumps,
+    nameless_are_blocked,
+    support,
+    tunnel_chain,
+    tunnel_rulings,
+    tunnelled,
+)
+from host_agent.roles.director_guard import guard
 from host_agent.roles.director_sides import SIDES, Side
 from host_agent.roles.director_tunnels import Slot
 from host_agent.state import NODE, Chain, File, HostState, IpSet, NamespaceState, Route, Rule, combine
@@ -33,7 +43,6 @@ def director(policy: Director, facts: Facts) -> HostState:
         *facts.node.obstacles,
         *_absent_lan(policy, facts.node),
         *tunnels.waiting(slots, facts.node),
-        *_unresolved(policy, facts.node),
     )
     said += _blocked_ipv6(policy, slots) if facts.ipv6 else ()
     files = _hash_file(policy, whole) if facts.node.hash_file else frozenset()
@@ -45,22 +54,32 @@ def _side(policy: Director, side: Side, slots: tuple[Slot, ...], facts: Facts) -
     with_xray = xray.has_clients(policy, side)
     sets, missing = _countries(policy, side, slots, with_xray, facts.node)
     by_tunnel = {slot.tunnel.name: _names(slot.tunnel.exclude, side, facts.node) for slot in slots}
-    rules = tunnel_chain(policy, side, slots, by_tunnel)
-    chains = set(support(policy, side, slots)) if with_xray or rules else set()
-    if rules:
-        chains.add(Chain(side.family, "mangle", names.chain, rules))
-    state = NamespaceState()
+    to_tunnels = tunnel_rulings(policy, side, slots, by_tunnel)
+    if not with_xray and not to_tunnels:
+        return HostState(waiting=missing)
+    excluded = _names(policy.xray.exclude_sets, side, facts.node)
+    to_xray = xray.rulings(policy, side, excluded, tunnelled(side, policy, slots)) if with_xray else ()
+    chains = _merged(support(policy, side, slots), guard(policy, side, to_xray, to_tunnels, facts.node))
+    chains.add(Chain(side.family, "mangle", "PREROUTING", jumps(policy, with_xray, bool(to_tunnels))))
+    if to_tunnels:
+        chains.add(Chain(side.family, "mangle", names.chain, tunnel_chain(policy, to_tunnels)))
+    refused = Rule(names.refuse_pref, 0, None, None, names.refused, names.mark_mask, side.family)
+    state = NamespaceState(rules=frozenset({refused}))
     if with_xray:
         sets |= _xray_sets(policy, side, facts.node)
-        excluded = _names(policy.xray.exclude_sets, side, facts.node)
-        proxy = xray.chain(policy, side, excluded, tunnelled(side, policy, slots))
-        chains.add(Chain(side.family, "mangle", policy.advanced.xray.chain, proxy))
-        state = _to_xray(policy, side)
-    if with_xray or rules:
-        chains.add(Chain(side.family, "mangle", "PREROUTING", jumps(policy, with_xray, bool(rules))))
-        refused = Rule(names.refuse_pref, 0, None, None, names.refused, names.mark_mask, side.family)
-        state |= NamespaceState(rules=frozenset({refused}), sets=frozenset(sets), chains=frozenset(chains))
+        chains.add(Chain(side.family, "mangle", policy.advanced.xray.chain, xray.chain(policy, side, to_xray)))
+        state |= _to_xray(policy, side)
+    state |= NamespaceState(sets=frozenset(sets), chains=frozenset(chains))
     return HostState(namespaces={NODE: state}, waiting=missing)
+
+
+def _merged(*parts: Iterable[Chain]) -> set[Chain]:
+    """Of a chain that several parts have rules for, one with all of them, in the order of the parts."""
+    found: dict[tuple[str, ...], Chain] = {}
+    for chain in (chain for part in parts for chain in part):
+        before = found.get(chain.key)
+        found[chain.key] = replace(chain, rules=before.rules + chain.rules) if before else chain
+    return set(found.values())
 
 
 def _to_xray(policy: Director, side: Side) -> NamespaceState:
@@ -123,11 +142,6 @@ def _countries(
 def _absent_lan(policy: Director, facts: NodeFacts) -> tuple[str, ...]:
     links = policy.advanced.lan.interfaces
     return tuple(f"interface {link} of the LAN is not there" for link in links if link not in facts.links)
-
-
-def _unresolved(policy: Director, facts: NodeFacts) -> tuple[str, ...]:
-    names = policy.xray.servers
-    return tuple(f"degraded: server {name} has no address here" for name in names if not facts.servers.get(name))
 
 
 def _blocked_ipv6(policy: Director, slots: tuple[Slot, ...]) -> tuple[str, ...]:

@@ -2,70 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from host_agent.roles.director_rulings import DNS, QUIC, Ruling
 from host_agent.roles.director_sides import SIDES, Side, active, macs, paused_parts, source
 from host_agent.roles.director_tunnels import Slot, interfaces
-from host_agent.roles.director_xray import DNS, QUIC
 from host_agent.state import Chain, FilterRule, filter_rule
 from policies.host_model import Client, Director, Treatment
 
 CLAMP = "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
 
 
-def tunnel_chain(
+def tunnel_rulings(
     director: Director, side: Side, slots: tuple[Slot, ...], exclusions: Mapping[str, tuple[str, ...]]
-) -> tuple[FilterRule, ...]:
-    """The document's chain: in the file's order, RETURN for each exclusion, then the mark of each client.
-
-    ``exclusions`` are the names of sets by tunnel.
-    """
-    return tuple(filter_rule(*it) for it in _arguments(director, side, slots, exclusions))
+) -> tuple[Ruling, ...]:
+    """In the file's order: what is excluded, then each client's tunnel. ``exclusions``: names of sets by tunnel."""
+    return tuple(_rulings(director, side, slots, exclusions))
 
 
-def _arguments(
+def _rulings(
     director: Director, side: Side, slots: tuple[Slot, ...], exclusions: Mapping[str, tuple[str, ...]]
-) -> Iterator[tuple[str, str]]:
-    """Each rule with the policy item it is for."""
+) -> Iterator[Ruling]:
     everybody = [client for slot in slots for client in slot.tunnel.clients]
     paused = (*paused_parts(everybody, director, side), *macs(director.paused_clients))
-    yield from ((f"{source(client)} -j RETURN", "paused") for client in paused)
+    yield from (Ruling(source(client), "past", "paused") for client in paused)
     for slot in slots:
-        name = slot.tunnel.name
         for client in side.clients(active(slot.tunnel.clients, director)):
-            for rule in _client(director, side, slot, source(client), exclusions[name]):
-                yield rule, f"tunnel {name}"
+            yield from _client(side, slot, source(client), exclusions[slot.tunnel.name])
     if side.version == 6:
-        yield from ((rule, "nameless IPv6") for rule in _nameless(director, side, slots))
+        yield from _nameless(director, side, slots)
 
 
-def _client(director: Director, side: Side, slot: Slot, who: str, exclusions: tuple[str, ...]) -> Iterator[str]:
-    treatment, mask = slot.tunnel.treatment, director.advanced.tunnel_director.mark_mask
-    refused = _mark(director, director.advanced.tunnel_director.refused)
-    mark = _mark(director, slot.mark)
-    unmarked = f"-m mark --mark 0x0/{mask:#x}"
+def _client(side: Side, slot: Slot, who: str, exclusions: tuple[str, ...]) -> Iterator[Ruling]:
+    treatment, item = slot.tunnel.treatment, f"tunnel {slot.tunnel.name}"
     if slot.is_main:
-        yield f"{who} {unmarked} {mark}"
+        yield Ruling(who, slot, item)
         return
     if side.version == 6 and treatment.ipv6 == "bypass":
-        yield f"{who} -j RETURN"
+        yield Ruling(who, "past", item)
         return
     if treatment.dns == "bypass":
-        yield from (f"{who} {port} -j RETURN" for port in DNS)
+        yield from (Ruling(f"{who} {port}", "past", item) for port in DNS)
     if side.version == 6 and treatment.ipv6 == "block":
-        yield f"{who} {unmarked} {refused}"
+        yield Ruling(who, "refused", item)
         return
     if treatment.dns != "bypass":  # before the exclusions: a query tells where one goes, wherever the server is
-        yield from (f"{who} {port} {unmarked} {mark}" for port in DNS)
-    yield from (f"{who} -m set --match-set {name} dst -j RETURN" for name in exclusions)
-    yield from (f"{who} -d {it} -j RETURN" for it in slot.tunnel.exclude_ips if it.version == side.version)
+        yield from (Ruling(f"{who} {port}", slot, item) for port in DNS)
+    yield from (Ruling(f"{who} -m set --match-set {name} dst", "past", item) for name in exclusions)
+    networks = (it for it in slot.tunnel.exclude_ips if it.version == side.version)
+    yield from (Ruling(f"{who} -d {network}", "past", item) for network in networks)
     if treatment.quic == "reject":
-        yield f"{who} {QUIC} {unmarked} {refused}"
-    yield f"{who} {unmarked} {mark}"
+        yield Ruling(f"{who} {QUIC}", "refused", item)
+    yield Ruling(who, slot, item)
 
 
-def _mark(director: Director, mark: int) -> str:
-    return f"-j MARK --set-xmark {mark:#x}/{director.advanced.tunnel_director.mark_mask:#x}"
+def tunnel_chain(director: Director, ruled: Iterable[Ruling]) -> tuple[FilterRule, ...]:
+    """The document's chain: RETURN for each exclusion, then the mark, for what has none yet."""
+    names = director.advanced.tunnel_director
+    found = []
+    for ruling in ruled:
+        target = "-j RETURN"
+        if ruling.outcome != "past":
+            mark = ruling.outcome.mark if isinstance(ruling.outcome, Slot) else names.refused
+            target = f"-m mark --mark 0x0/{names.mark_mask:#x} -j MARK --set-xmark {mark:#x}/{names.mark_mask:#x}"
+        found.append(filter_rule(f"{ruling.match} {target}".lstrip(), ruling.item))
+    return tuple(found)
 
 
 def _groups(director: Director, slots: tuple[Slot, ...]) -> list[tuple[tuple[Client, ...], Treatment]]:
@@ -83,20 +84,19 @@ def nameless_are_blocked(director: Director, slots: tuple[Slot, ...]) -> bool:
     )
 
 
-def _nameless(director: Director, side: Side, slots: tuple[Slot, ...]) -> Iterator[str]:
+def _nameless(director: Director, side: Side, slots: tuple[Slot, ...]) -> Iterator[Ruling]:
     """IPv6 packets that say nothing of who sent them. Queries for names come from link-local addresses, too."""
-    names = director.advanced.tunnel_director
-    unmarked, refuse = f"-m mark --mark 0x0/{names.mark_mask:#x}", _mark(director, names.refused)
+    item = "nameless IPv6"
     blocked = nameless_are_blocked(director, slots)
     if blocked:
         named = (*side.networks(director.paused_clients), *side.clients(active(director.xray.clients, director)))
-        yield from (f"{source(client)} -j RETURN" for client in named)
+        yield from (Ruling(source(client), "past", item) for client in named)
     if any(treatment.dns != "bypass" for _, treatment in _groups(director, slots)):
         whose = "" if blocked else "-s fe80::/10 "
-        yield from (f"{whose}{port} {unmarked} {refuse}" for port in DNS)
+        yield from (Ruling(f"{whose}{port}", "refused", item) for port in DNS)
     if blocked:
-        yield from (f"-d {network} -j RETURN" for network in side.bypassed)
-        yield f"{unmarked} {refuse}"
+        yield from (Ruling(f"-d {network}", "past", item) for network in side.bypassed)
+        yield Ruling("", "refused", item)
 
 
 def jumps(director: Director, to_xray: bool, to_tunnels: bool) -> tuple[FilterRule, ...]:

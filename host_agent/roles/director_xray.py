@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from host_agent.prefixes import Prefixes
+from host_agent.roles.director_rulings import DNS, QUIC, Ruling
 from host_agent.roles.director_sides import Side, active, carried, macs, source
 from host_agent.state import FilterRule, filter_rule
 from policies.host_model import Client, Director
 
-DNS = ("-p udp -m udp --dport 53", "-p tcp -m tcp --dport 53")
-QUIC = "-p udp -m udp --dport 443"
+LOCAL = "-m addrtype --dst-type LOCAL"
 
 
 def clients_set(director: Director, side: Side) -> Prefixes:
@@ -27,50 +27,81 @@ def has_clients(director: Director, side: Side) -> bool:
     return bool(named) or len(clients_set(director, side)) > 0
 
 
-def chain(
-    director: Director, side: Side, exclusions: tuple[str, ...], tunnelled: tuple[Client, ...]
-) -> tuple[FilterRule, ...]:
-    """``exclusions``: names of sets. ``tunnelled``: clients of tunnels, who get what Xray cannot carry."""
-    return tuple(filter_rule(it, "xray") for it in _arguments(director, side, exclusions, tunnelled))
+def blocked(director: Director, side: Side) -> bool:
+    return side.version == 6 and director.xray.treatment.ipv6 == "block"
 
 
-def _arguments(
+def rulings(
     director: Director, side: Side, exclusions: tuple[str, ...], tunnelled: tuple[Client, ...]
-) -> Iterator[str]:
-    names, group = director.advanced.xray, director.xray
-    treatment = group.treatment
-    tproxy = f"-j TPROXY --on-port {names.tproxy_port} --tproxy-mark {names.fwmark:#x}/{names.fwmark_mask:#x}"
-    others = "".join(f" -m mac ! --mac-source {mac}" for mac in macs(active(group.clients, director)))
-    yield f"-m set ! --match-set {names.clients_ipset}{side.suffix} src{others} -j RETURN"
-    yield from (f"{source(mac)} -j RETURN" for mac in macs(director.paused_clients))
-    yield f"-m set --match-set {names.servers_ipset}{side.suffix} dst -j RETURN"
-    blocked = side.version == 6 and treatment.ipv6 == "block"
+) -> tuple[Ruling, ...]:
+    """What becomes of the packets of Xray's clients, in the document's order.
+
+    ``exclusions``: names of sets. ``tunnelled``: clients of tunnels, who get what Xray cannot carry.
+    """
+    return tuple(_rulings(director, side, exclusions, tunnelled))
+
+
+def _rulings(
+    director: Director, side: Side, exclusions: tuple[str, ...], tunnelled: tuple[Client, ...]
+) -> Iterator[Ruling]:
+    group, treatment = director.xray, director.xray.treatment
+    yield from (_past(source(mac)) for mac in macs(director.paused_clients))
+    yield _past(f"-m set --match-set {director.advanced.xray.servers_ipset}{side.suffix} dst")
     if treatment.dns == "bypass":
-        yield from (f"{port} -j RETURN" for port in DNS)
-    elif treatment.dns == "hijack" and not blocked:
-        yield from (f"{port} {tproxy}" for port in DNS)
+        yield from map(_past, DNS)
+    elif treatment.dns == "hijack" and not blocked(director, side):
+        yield from map(_proxied, DNS)
     else:  # what goes to this machine itself would be asked onward outside the tunnel
-        for port in DNS:
-            yield from refused(director, f"-m addrtype --dst-type LOCAL {port}")
-    yield from (f"-d {network} -j RETURN" for network in side.bypassed)
-    yield "-m addrtype --dst-type LOCAL -j RETURN"
-    if blocked:
-        yield from refused(director, "")
+        yield from (_refused(f"{LOCAL} {port}") for port in DNS)
+    yield from (_past(f"-d {network}") for network in side.bypassed)
+    yield _past(LOCAL)
+    if blocked(director, side):
+        yield _refused("")
         return
     if treatment.dns == "tunnel":
-        yield from (f"{port} {tproxy}" for port in DNS)
-    yield from (f"-m set --match-set {name} dst -j RETURN" for name in exclusions)
-    yield from (f"-d {network} -j RETURN" for network in group.exclude_ips if network.version == side.version)
+        yield from map(_proxied, DNS)
+    yield from (_past(f"-m set --match-set {name} dst") for name in exclusions)
+    yield from (_past(f"-d {network}") for network in group.exclude_ips if network.version == side.version)
     if treatment.quic == "reject":
-        yield from refused(director, QUIC)
-    yield f"-p tcp {tproxy}"
-    yield f"-p udp {tproxy}"
+        yield _refused(QUIC)
+    yield from map(_proxied, ("-p tcp", "-p udp"))
     if treatment.kill_switch:
-        yield from (f"{source(client)} -j RETURN" for client in tunnelled)
-        yield from refused(director, "")
+        yield from (_past(source(client)) for client in tunnelled)
+        yield _refused("")
 
 
-def refused(director: Director, match: str) -> Iterator[str]:
+def _past(match: str) -> Ruling:
+    return Ruling(match, "past", "xray")
+
+
+def _proxied(match: str) -> Ruling:
+    return Ruling(match, "proxied", "xray")
+
+
+def _refused(match: str) -> Ruling:
+    return Ruling(match, "refused", "xray")
+
+
+def chain(director: Director, side: Side, ruled: Iterable[Ruling]) -> tuple[FilterRule, ...]:
+    return tuple(filter_rule(it, "xray") for it in _arguments(director, side, ruled))
+
+
+def _arguments(director: Director, side: Side, ruled: Iterable[Ruling]) -> Iterator[str]:
+    names = director.advanced.xray
+    others = "".join(f" -m mac ! --mac-source {mac}" for mac in macs(active(director.xray.clients, director)))
+    yield f"-m set ! --match-set {names.clients_ipset}{side.suffix} src{others} -j RETURN"
+    for ruling in ruled:
+        match ruling.outcome:
+            case "past":
+                yield f"{ruling.match} -j RETURN"
+            case "proxied":
+                mark = f"{names.fwmark:#x}/{names.fwmark_mask:#x}"
+                yield f"{ruling.match} -j TPROXY --on-port {names.tproxy_port} --tproxy-mark {mark}"
+            case _:
+                yield from _refusal(director, ruling.match)
+
+
+def _refusal(director: Director, match: str) -> Iterator[str]:
     """Mark what is to be refused, and be done with it."""
     names = director.advanced.tunnel_director
     yield f"{match} -j MARK --set-xmark {names.refused:#x}/{names.mark_mask:#x}".lstrip()

@@ -1,4 +1,4 @@
-"""The gateway hop: a WireGuard server whose clients have one way on, the next hop of the chain."""
+"""The gateway hops: WireGuard servers whose clients have one way on, the next hop of the chain."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 
 from host_agent.errors import Refused
 from host_agent.facts import Facts, public_key
+from host_agent.identity import GatewayKeys
 from host_agent.profile import Profile
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
@@ -20,10 +21,11 @@ from host_agent.state import (
     Route,
     Sysctl,
     WireGuardDevice,
+    combine,
     filter_rule,
 )
-from policies.model import PrivacyRouter
-from topology.plan import AddressPlan, subnet_address
+from policies.model import Gateway, PrivacyRouter
+from topology.plan import AddressPlan, Hop, subnet_address
 
 MTU = 1420
 CLIENT_HOST_PART = 2  # the first client; the gateway is 1
@@ -31,14 +33,17 @@ IPV6_SUBNET = IPv6Network("fd00:100::/64")  # so that clients send their IPv6 in
 EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
-def gateway(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
-    hop, next_hop = plan.hop("gateway"), plan.hop("warp")
-    if hop is None:
-        return HostState()
-    if next_hop is None:
+def gateways(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
+    settings = {gateway.socket_port: gateway for gateway in policy.gateways}
+    if plan.of("gateway") and plan.warp is None:
         raise Refused("warp.enabled: the gateway's clients leave by the WARP hop; without it there is no way on")
-    device = policy.wireguard.device
-    addresses = {Address(device, plan.gateway_client_address)}
+    return combine(_gateway(settings[hop.port], hop, plan.warp, facts) for hop in plan.of("gateway") if plan.warp)
+
+
+def _gateway(settings: Gateway, hop: Hop, next_hop: Hop, facts: Facts) -> HostState:
+    assert hop.clients is not None
+    device = settings.device
+    addresses = {Address(device, subnet_address(hop.clients, 1))}
     sysctls = {*hop_sysctls(forwarding=True), Sysctl(f"net/ipv4/conf/{device}/rp_filter", "0")}
     chains = set()
     if facts.ipv6:
@@ -58,61 +63,62 @@ def gateway(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState
         ),
         sysctls=frozenset(sysctls),
         chains=frozenset(chains),
-        wireguard=frozenset({_device(policy, facts)}),
+        wireguard=frozenset({_device(settings, hop.clients, facts)}),
     )
-    files, waiting = _profile_file(policy, plan, facts)
+    files, waiting = _profile_file(settings, hop.clients, facts)
     return HostState(namespaces={hop.namespace: state}, files=files, waiting=waiting)
 
 
-def _device(policy: PrivacyRouter, facts: Facts) -> WireGuardDevice:
-    settings, identity = policy.wireguard, facts.identity
-    assert identity is not None
-    if facts.gateway_profile is not None:
-        return WireGuardDevice(
-            settings.device, facts.gateway_profile.private_key, settings.listen_port, _peers(facts.gateway_profile)
-        )
+def _device(settings: Gateway, clients: IPv4Network, facts: Facts) -> WireGuardDevice:
+    profile = facts.gateway_profiles.get(settings.container_id)
+    if profile is not None:
+        return WireGuardDevice(settings.device, profile.private_key, settings.listen_port, _peers(profile))
+    keys = _keys(settings, facts)
     client = Peer(
-        public_key(identity.client_key),
-        identity.client_preshared_key,
-        frozenset(ip_network(address.ip) for address in _client_addresses(policy)),
+        public_key(keys.client_key),
+        keys.client_preshared_key,
+        frozenset(ip_network(address.ip) for address in _client_addresses(clients)),
     )
-    return WireGuardDevice(settings.device, identity.gateway_key, settings.listen_port, frozenset({client}))
+    return WireGuardDevice(settings.device, keys.private_key, settings.listen_port, frozenset({client}))
+
+
+def _keys(settings: Gateway, facts: Facts) -> GatewayKeys:
+    assert facts.identity is not None
+    return facts.identity.gateways[settings.container_id]
 
 
 def _peers(profile: Profile) -> frozenset[Peer]:
     return frozenset(Peer(peer.public_key, peer.preshared_key, peer.allowed_ips) for peer in profile.peers)
 
 
-def _client_addresses(policy: PrivacyRouter) -> tuple[IPv4Interface | IPv6Interface, ...]:
+def _client_addresses(clients: IPv4Network) -> tuple[IPv4Interface | IPv6Interface, ...]:
     return (
-        subnet_address(policy.chain.client_subnet, CLIENT_HOST_PART),
+        subnet_address(clients, CLIENT_HOST_PART),
         IPv6Interface((IPV6_SUBNET[CLIENT_HOST_PART], IPV6_SUBNET.prefixlen)),
     )
 
 
-def _profile_file(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> tuple[frozenset[File], tuple[str, ...]]:
+def _profile_file(settings: Gateway, clients: IPv4Network, facts: Facts) -> tuple[frozenset[File], tuple[str, ...]]:
     """The first client's wg-quick file: what the user copies to the phone or laptop."""
-    if facts.gateway_profile is not None:
+    if settings.container_id in facts.gateway_profiles:
         return frozenset(), ()
-    host = policy.wireguard.endpoint or facts.client_endpoint
-    path = facts.state_dir / "clients" / "client-1.conf"
+    host, keys = settings.endpoint or facts.client_endpoint, _keys(settings, facts)
+    path = facts.state_dir / "clients" / f"client{keys.name}-1.conf"
     if host is None:
         return frozenset(), (f"{path} waits for an address to dial: set wireguard.endpoint",)
-    identity = facts.identity
-    assert identity is not None
-    addresses = ", ".join(str(ip_network(address.ip)) for address in _client_addresses(policy))
+    addresses = ", ".join(str(ip_network(address.ip)) for address in _client_addresses(clients))
     lines = [
         "[Interface]",
-        f"PrivateKey = {identity.client_key.text}",
+        f"PrivateKey = {keys.client_key.text}",
         f"Address = {addresses}",
-        *([f"DNS = {', '.join(map(str, policy.wireguard.dns))}"] if policy.wireguard.dns else []),
+        *([f"DNS = {', '.join(map(str, settings.dns))}"] if settings.dns else []),
         f"MTU = {MTU}",
         "",
         "[Peer]",
-        f"PublicKey = {public_key(identity.gateway_key)}",
-        f"PresharedKey = {identity.client_preshared_key.text}",
+        f"PublicKey = {public_key(keys.private_key)}",
+        f"PresharedKey = {keys.client_preshared_key.text}",
         "AllowedIPs = 0.0.0.0/0, ::/0",
-        f"Endpoint = {host}:{policy.wireguard.listen_port}",
+        f"Endpoint = {host}:{settings.listen_port}",
         "PersistentKeepalive = 25",
         "",
     ]

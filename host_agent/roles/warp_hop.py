@@ -1,11 +1,13 @@
 """The WARP hop, the hub of the chain: routing by source decides whether a packet goes on or into the tunnel.
 
 Clients' packets go to Xray, Xray's own go into the WARP device, replies to clients go to the gateway. Behind each
-of these stands ``unreachable``: when the device is gone, packets are refused and never take another way.
+of these stands ``unreachable``: when the device is gone, packets are refused and never take another way. Where there
+are several Xrays, a mark says which of them has a client: its address does, by bits that no ip rule can ask for.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network, ip_address
 
 from host_agent.errors import Refused
@@ -29,17 +31,19 @@ from host_agent.state import (
     filter_rule,
 )
 from policies.model import PrivacyRouter, Warp
-from topology.plan import AddressPlan
+from topology.plan import AddressPlan, Hop
 
 CLIENTS_TABLE, TUNNEL_TABLE = 1001, 1002
-CLIENTS_PREFERENCE, TUNNEL_PREFERENCE = 210, 220
+SHARES_TABLE = 1100  # and the number of the Xray's container
+SHARES_PREFERENCE, CLIENTS_PREFERENCE, TUNNEL_PREFERENCE = 205, 210, 220
+SHARES_MASK = 0xFF  # holds the number of a privacy container
 MTU = 1280  # what WARP carries, if the profile names no other
 KEEPALIVE = 25  # seconds; a tunnel that was cut is tried again within this time
 EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
 def warp_hop(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
-    hop, profile = plan.hop("warp"), facts.warp_profile
+    hop, profile = plan.warp, facts.warp_profile
     if hop is None or profile is None:
         return HostState()
     warp = policy.warp
@@ -55,7 +59,7 @@ def warp_hop(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostStat
         routes=routes,
         rules=rules,
         sysctls=frozenset(sysctls),
-        chains=_chains(warp.device),
+        chains=_chains(warp.device) | _shares(policy, plan),
         wireguard=frozenset({wireguard}),
     )
     return HostState(namespaces={hop.namespace: state})
@@ -76,27 +80,45 @@ def _device(warp: Warp, profile: Profile, facts: Facts) -> WireGuardDevice:
 
 
 def _routing(policy: PrivacyRouter, plan: AddressPlan) -> tuple[frozenset[Route], frozenset[Rule]]:
-    port, device, clients = policy.warp.interface, policy.warp.device, policy.chain.client_subnet
-    gateway, xray = plan.hop("gateway"), plan.hop("xray")
+    port, device = policy.warp.interface, policy.warp.device
+    gateways, xrays = plan.of("gateway"), plan.of("xray")
     routes = {Route(EVERYTHING, "unreachable", metric=LAST_METRIC)}
-    rules = set()
-    if xray:
-        rules.add(Rule(TUNNEL_PREFERENCE, TUNNEL_TABLE, port, IPv4Network(xray.address.ip)))
-        routes |= {
-            Route(EVERYTHING, link=device, table=TUNNEL_TABLE),
-            Route(EVERYTHING, "unreachable", table=TUNNEL_TABLE, metric=LAST_METRIC),
-        }
-    if gateway:
+    rules = {Rule(TUNNEL_PREFERENCE, TUNNEL_TABLE, port, IPv4Network(xray.address.ip)) for xray in xrays}
+    for gateway in gateways:
+        assert gateway.clients is not None
         # The tunnel's table needs it too: what Xray itself tells a client must not go to WARP.
-        tables = (MAIN_TABLE, TUNNEL_TABLE) if xray else (MAIN_TABLE,)
-        routes |= {Route(clients, link=port, via=gateway.address.ip, table=table) for table in tables}
-        rules.add(Rule(CLIENTS_PREFERENCE, CLIENTS_TABLE, port, clients))
-        onward = Route(EVERYTHING, link=port, via=xray.address.ip, table=CLIENTS_TABLE) if xray else None
-        routes |= {
-            onward or Route(EVERYTHING, link=device, table=CLIENTS_TABLE),
-            Route(EVERYTHING, "unreachable", table=CLIENTS_TABLE, metric=LAST_METRIC),
-        }
+        tables = (MAIN_TABLE, TUNNEL_TABLE) if xrays else (MAIN_TABLE,)
+        routes |= {Route(gateway.clients, link=port, via=gateway.address.ip, table=table) for table in tables}
+        rules.add(Rule(CLIENTS_PREFERENCE, CLIENTS_TABLE, port, gateway.clients))
+    onward = {xray: Route(EVERYTHING, link=port, via=xray.address.ip) for xray in xrays}
+    into_tunnel = Route(EVERYTHING, link=device)
+    if xrays:
+        routes |= _table(TUNNEL_TABLE, into_tunnel)
+    if gateways:
+        routes |= _table(CLIENTS_TABLE, onward[xrays[0]] if xrays else into_tunnel)
+    for xray, mark in _marks(policy, plan).items():
+        routes |= _table(SHARES_TABLE + mark, onward[xray])
+        rules |= {Rule(SHARES_PREFERENCE, SHARES_TABLE + mark, port, it.clients, mark, SHARES_MASK) for it in gateways}
     return frozenset(routes), frozenset(rules)
+
+
+def _table(number: int, onward: Route) -> set[Route]:
+    return {replace(onward, table=number), Route(EVERYTHING, "unreachable", table=number, metric=LAST_METRIC)}
+
+
+def _marks(policy: PrivacyRouter, plan: AddressPlan) -> dict[Hop, int]:
+    """What marks the clients of each Xray but the first, which has those that bear no mark: its container's number."""
+    numbers = {xray.socket_port: xray.container_id for xray in policy.xrays}
+    return {hop: numbers[hop.port] for hop in plan.of("xray")[1:]}
+
+
+def _shares(policy: PrivacyRouter, plan: AddressPlan) -> frozenset[Chain]:
+    rules = tuple(
+        filter_rule(f"-i {policy.warp.interface} -s {share} -j MARK --set-xmark {mark:#x}/{SHARES_MASK:#x}", hop.title)
+        for hop, mark in _marks(policy, plan).items()
+        for share in hop.shares
+    )
+    return frozenset({Chain("ipv4", "mangle", "PREROUTING", rules)} if rules else ())
 
 
 def _chains(device: str) -> frozenset[Chain]:

@@ -1,16 +1,19 @@
-"""The Xray hop: TPROXY takes the clients' TCP and UDP, Xray carries it to the VPS in VLESS over TLS.
+"""The Xray hops: TPROXY takes the clients' TCP and UDP, Xray carries it to the VPS in VLESS over TLS.
 
 Set names, chain, mark, preference and table are those of the packet flow document; what its list of bypassed
-destinations left out (mesh, benchmark and reserved ranges) is added.
+destinations left out (mesh, benchmark and reserved ranges) is added. Where there are several Xrays, each takes any
+client's packets: the WARP hop and the switch hand it none but those of its share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from host_agent.errors import Refused
 from host_agent.facts import Facts
+from host_agent.identity import server_of
 from host_agent.prefixes import Prefixes
 from host_agent.roles.bypass import BYPASSED
 from host_agent.roles.sockets import hop_sysctls
@@ -24,10 +27,11 @@ from host_agent.state import (
     NamespaceState,
     Route,
     Rule,
+    combine,
     filter_rule,
 )
 from host_agent.xray_config import Vless, client_config, server_config
-from policies.model import PrivacyRouter
+from policies.model import PrivacyRouter, XrayClient
 from topology.plan import AddressPlan, Hop
 
 CLIENTS_SET, SERVERS_SET, CHAIN = "XRAY_CLIENTS", "XRAY_SERVERS", "XRAY_TPROXY"
@@ -35,21 +39,33 @@ MARK, MASK, TABLE, PREFERENCE = 0x100, 0x100, 100, 200
 EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
-def xray(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
-    hop, next_hop = plan.hop("xray"), plan.hop("warp")
-    if hop is None or facts.xray is None:
+def xrays(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
+    hops, next_hop = plan.of("xray"), plan.warp
+    if not hops or facts.xray is None:
         return HostState()
     if next_hop is None:
         raise Refused("warp.enabled: Xray reaches the VPS through the WARP hop; without it there is no way on")
-    servers = facts.addresses[policy.xray.vps_address]
-    clients = policy.chain.client_subnet
-    state = NamespaceState(
+    settings = {xray.socket_port: xray for xray in policy.xrays}
+    clients = [gateway.clients for gateway in plan.of("gateway") if gateway.clients]
+    parts = []
+    for hop in hops:
+        xray = settings[hop.port]
+        state = _namespace(xray, hop, next_hop.address.ip, clients, facts)
+        parts += [HostState(namespaces={hop.namespace: state}), _program(xray, hop, facts, xray is policy.xray)]
+    return combine(parts)
+
+
+def _namespace(
+    xray: XrayClient, hop: Hop, via: IPv4Address, clients: Iterable[IPv4Network], facts: Facts
+) -> NamespaceState:
+    servers = facts.addresses[xray.vps_address]
+    return NamespaceState(
         created=True,
         routes=frozenset(
             {
                 Route(EVERYTHING, "local", "lo", table=TABLE),
-                Route(clients, link=hop.port, via=next_hop.address.ip),
-                Route(EVERYTHING, link=hop.port, via=next_hop.address.ip),
+                *(Route(subnet, link=hop.port, via=via) for subnet in clients),
+                Route(EVERYTHING, link=hop.port, via=via),
                 Route(EVERYTHING, "unreachable", metric=LAST_METRIC),
             }
         ),
@@ -58,13 +74,12 @@ def xray(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
         sysctls=hop_sysctls(forwarding=False),
         sets=frozenset(
             {
-                IpSet(CLIENTS_SET, "ipv4", Prefixes.of("ipv4", [clients])),
+                IpSet(CLIENTS_SET, "ipv4", Prefixes.of("ipv4", clients)),
                 IpSet(SERVERS_SET, "ipv4", Prefixes.of("ipv4", map(IPv4Network, servers))),
             }
         ),
-        chains=_chains(policy.xray.tproxy_port),
+        chains=_chains(xray.tproxy_port),
     )
-    return _with_program(policy, facts, hop, state)
 
 
 def _chains(port: int) -> frozenset[Chain]:
@@ -84,18 +99,18 @@ def _chains(port: int) -> frozenset[Chain]:
     )
 
 
-def _with_program(policy: PrivacyRouter, facts: Facts, hop: Hop, state: NamespaceState) -> HostState:
-    """The hop's state with Xray itself. Its configuration's digest is in the file name and so in the command line."""
+def _program(xray: XrayClient, hop: Hop, facts: Facts, is_first: bool) -> HostState:
+    """Xray itself. Its configuration's digest is in the file name and so in the command line."""
     assert facts.xray is not None and facts.identity is not None
-    identity, settings = facts.identity, policy.xray
-    vless = Vless(settings.vps_address, settings.vps_port, identity.user_id, identity.certificate)
-    server = facts.addresses[settings.vps_address][0]
-    client = client_config(vless, server, settings.tproxy_port, settings.socks_port)
+    identity = facts.identity.servers[server_of(xray)]
+    vless = Vless(xray.vps_address, xray.vps_port, identity.user_id, identity.certificate)
+    server = facts.addresses[xray.vps_address][0]
+    client = client_config(vless, server, xray.tproxy_port, xray.socks_port)
     path = facts.state_dir / "xray" / f"client-{sha256(client).hexdigest()[:12]}.json"
-    bundle = facts.state_dir / "vps" / "server.json"
-    log = facts.state_dir / "log" / "xray.log"
+    bundle = facts.state_dir / f"vps{identity.name}" / "server.json"
+    name = "xray" if is_first else f"xray-{xray.container_id}"
+    log = facts.state_dir / "log" / f"{name}.log"
     return HostState(
-        namespaces={hop.namespace: state},
         files=frozenset({File(str(path), client), File(str(bundle), server_config(vless, identity.certificate_key))}),
-        daemons=frozenset({Daemon("xray", facts.xray.argv(str(path)), hop.namespace, str(log), settings.tproxy_port)}),
+        daemons=frozenset({Daemon(name, facts.xray.argv(str(path)), hop.namespace, str(log), xray.tproxy_port)}),
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from host_examples import FACTS, IDENTITY, POLICY, WGCF, key, wanted
+from host_examples import FACTS, KEYS, POLICY, SERVER, WGCF, key, wanted
 
 from host_agent.errors import Refused
 from host_agent.facts import public_key
@@ -142,9 +142,9 @@ def test_sysctls_forward_only_where_packets_pass() -> None:
 def test_gateway_device_knows_the_first_client() -> None:
     device = device_of(wanted(), "ct100")
     (peer,) = device.peers
-    assert (device.name, device.private_key, device.listen_port) == ("wg100", IDENTITY.gateway_key, 51820)
-    assert peer.public_key == public_key(IDENTITY.client_key)
-    assert peer.preshared_key == IDENTITY.client_preshared_key
+    assert (device.name, device.private_key, device.listen_port) == ("wg100", KEYS.private_key, 51820)
+    assert peer.public_key == public_key(KEYS.client_key)
+    assert peer.preshared_key == KEYS.client_preshared_key
     assert words(peer.allowed_ips) == {"10.100.0.2/32", "fd00:100::2/128"}
     assert peer.endpoints == ()
 
@@ -155,9 +155,9 @@ def test_client_profile() -> None:
     text = file.content.decode()
     profile = read_profile(text, file.path)
     (peer,) = profile.peers
-    assert profile.private_key == IDENTITY.client_key
+    assert profile.private_key == KEYS.client_key
     assert words(profile.addresses) == {"10.100.0.2/32", "fd00:100::2/128"}
-    assert peer.public_key == public_key(IDENTITY.gateway_key)
+    assert peer.public_key == public_key(KEYS.private_key)
     assert words(peer.allowed_ips) == {"0.0.0.0/0", "::/0"}
     assert peer.endpoint == ("192.0.2.7", 51820)
     assert "DNS = 9.9.9.9\n" in text and "PersistentKeepalive = 25\n" in text
@@ -177,7 +177,7 @@ def test_own_keys_instead_of_zero_config() -> None:
     profile = read_profile(
         f"[Interface]\nPrivateKey={key(7)}\nListenPort=1\n[Peer]\nPublicKey={key(8)}\nAllowedIPs=10.100.0.9/32\n", "f"
     )
-    state = wanted(policy, gateway_profile=profile)
+    state = wanted(policy, gateway_profiles={100: profile})
     device = device_of(state, "ct100")
     assert device.private_key.text == key(7)
     assert [(peer.public_key, words(peer.allowed_ips)) for peer in device.peers] == [(key(8), {"10.100.0.9/32"})]
@@ -244,8 +244,8 @@ def test_a_changed_setting_gives_xray_another_command_line() -> None:
 
 def test_secrets_are_in_no_repr() -> None:
     shown = repr(wanted()) + repr(FACTS)
-    secrets = [IDENTITY.gateway_key, IDENTITY.client_key, IDENTITY.client_preshared_key, IDENTITY.user_id]
-    for secret in [*secrets, IDENTITY.certificate_key]:
+    secrets = [KEYS.private_key, KEYS.client_key, KEYS.client_preshared_key, SERVER.user_id]
+    for secret in [*secrets, SERVER.certificate_key]:
         assert secret.text not in shown
     assert key(1) not in shown
 

@@ -248,9 +248,9 @@ def test_without_ipv6_in_the_kernel_there_is_none() -> None:
 def test_every_name_can_be_another() -> None:
     names = {
         "xray": {"tproxy_port": 1, "route_table": 7, "rule_pref": 8, "fwmark": "0x1", "fwmark_mask": "0x3",
-                 "chain": "C1", "clients_ipset": "S1", "servers_ipset": "S2"},
-        "tunnel_director": {"chain": "C2", "pref_base": 900, "mark_mask": "0xf000", "mark_shift": 12,
-                            "refuse_pref": 950},
+                 "chain": "C1", "guard": "G1", "clients_ipset": "S1", "servers_ipset": "S2"},
+        "tunnel_director": {"chain": "C2", "guard": "G2", "guard_table": "filter", "pref_base": 900,
+                            "mark_mask": "0xf000", "mark_shift": 12, "refuse_pref": 950},
         "lan": {"interfaces": ["lan0", "lan1"]},
     }  # fmt: skip
     wanted = state({"xray": W1, **with_tunnels(wgc1=W1), "advanced": names})

@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from director_examples import MACHINE, packets, random_document, random_machine, state, with_ranges_of
+from director_examples import (
+    MACHINE,
+    NODE_FACTS,
+    country,
+    packets,
+    random_document,
+    random_machine,
+    state,
+    with_ranges_of,
+)
 from host_kernel import Kernel, Packet
 
 from host_agent.plan import plan
-from host_agent.state import HostState
+from host_agent.state import NODE, Family, HostState, NamespaceState
 
 PACKETS = packets()
 ROUNDS = 400 if os.environ.get("SOAK") else 12
@@ -79,17 +89,27 @@ def met_under(wanted: HostState) -> dict[Packet, str]:
     return decisions(kernel)
 
 
+def _is_guarded(family: Family, state: HostState) -> bool:
+    chains = state.namespaces.get(NODE, NamespaceState()).chains
+    return any((chain.family, chain.table) == (family, "security") for chain in chains)
+
+
 def change(kernel: Kernel, wanted: HostState, also: Iterable[dict[Packet, str]] = ()) -> list[Kernel]:
     """Carry the plan out on the model, judge every packet at every instant; returns the kernel at each of them.
 
-    ``also``: what packets may meet besides the old decisions and the new.
+    ``also``: what packets may meet besides the old decisions and the new. The guard comes first and goes last: when a
+    family gets its first policy, or loses its last, it may drop for an instant what neither carries yet, or any more.
     """
     new = met_under(wanted)
+    bare = {
+        family for family in ("ipv4", "ipv6") if not _is_guarded(family, kernel.state()) & _is_guarded(family, wanted)
+    }
     allowed = [decisions(kernel), new, *also]
     instants = []
     for words in kernel.carry_out(plan(wanted, kernel.state())):
         for packet in PACKETS:
             met, right = kernel.decide(packet), [each[packet] for each in allowed]
+            right += ["dropped"] if packet.family in bare else []
             assert met in right, f"{words}\n{packet}: {met}, but {right}"
         instants.append(kernel.copy())
     assert plan(wanted, kernel.state()) == ()
@@ -118,8 +138,10 @@ def test_any_policy_to_any_other(seed: int) -> None:
         document, machine = random_document(chance), random_machine(chance)
         kernel.lose_links(machine.node.links)
         # The old policies, with the ranges of then, on the machine as it is now are no leak either. A table that gets
-        # or loses its last resort with the kill switch may refuse for an instant.
-        also = [met_under(state(old, with_ranges_of(then, machine))) for old, then in before]
+        # or loses its last resort with the kill switch may refuse for an instant; a tunnel that was held for dead may
+        # carry its clients again.
+        alive = replace(machine, node=replace(machine.node, dead=frozenset()))
+        also = [met_under(state(old, with_ranges_of(then, it))) for old, then in before for it in (machine, alive)]
         instants = change(kernel, state(document, machine), [*also, dict.fromkeys(PACKETS, "refused")])
         killed = bool(instants) and chance.random() < 0.5
         kernel = chance.choice(instants) if killed else kernel
@@ -140,3 +162,19 @@ def test_the_model_sees_a_mixture() -> None:
     with pytest.raises((AssertionError, KeyError)):
         for _ in kernel.carry_out(steps):
             assert all(kernel.decide(packet) in (old[packet], new[packet]) for packet in PACKETS)
+
+
+def test_countries_that_are_refreshed_change_at_one_instant() -> None:
+    """Two sets get new ranges and no rule changes: a packet meets the old ranges of both, or the new of both."""
+    both = {"tunnel_director": {"tunnels": {"wgc1": {"clients": ["192.168.50.10"], "exclude": ["ru", "by"]}}}}
+    swapped = dict(NODE_FACTS.countries)
+    swapped["ru", "ipv4"], swapped["by", "ipv4"] = country("8.8.8.0/24"), country("77.88.0.0/16", "100.64.0.0/16")
+    kernel = Kernel()
+    change(kernel, state(both))
+    old = decisions(kernel)
+    instants = change(kernel, state(both, replace(MACHINE, node=replace(NODE_FACTS, countries=swapped))))
+    new = decisions(kernel)
+    moved = [packet for packet in PACKETS if old[packet] != new[packet]]
+    assert moved
+    for instant in instants:
+        assert decisions(instant) in (old, new)

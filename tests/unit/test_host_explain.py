@@ -12,12 +12,12 @@ from host_examples import FACTS, POLICY, wanted
 from host_agent.countries.values import Country
 from host_agent.desired import desired
 from host_agent.errors import Refused
-from host_agent.explain import Explanation, explain
+from host_agent.explain import Explanation, Surroundings, explain
 from host_agent.explain_entry import packet, way
 from host_agent.explain_rules import Packet, Place, Unknown, meet
 from host_agent.facts import NodeFacts, NodeLink
 from host_agent.prefixes import Prefixes
-from host_agent.state import IpSet, filter_rule
+from host_agent.state import NODE, HostState, IpSet, Route, filter_rule
 from policies.host_model import Policy
 from policies.load import load_policy
 
@@ -102,6 +102,20 @@ def test_the_documents_second_example() -> None:
 
 def test_the_documents_third_example_xray_wins() -> None:
     assert lan_way(3, "192.168.50.10", "8.8.8.8").port == 12345
+
+
+def test_the_guard_has_the_last_word() -> None:
+    """Without the chains that should have decided, the main table leads to the uplink, and the guard refuses that."""
+    policy = load_policy(DOCUMENTS / "vpn-director-2.json")
+    facts = replace(FACTS, node=NODE_FACTS)
+    state = desired(policy, facts)
+    left = frozenset(chain for chain in state.namespaces[NODE].chains if chain.table != "mangle")
+    flushed = HostState(namespaces={NODE: replace(state.namespaces[NODE], chains=left)})
+    around = Surroundings(routes=frozenset({Route(IPv4Network("0.0.0.0/0"), link="wan0")}))
+    sent = packet("192.168.1.5", ip_address("8.8.8.8"), "tcp/443")
+    found = way(policy, flushed, facts, sent, around)
+    assert found.end == "dropped" and "iptables security TUN_GUARD rule" in words(found)
+    assert way(policy, state, facts, sent, around).device == "ovpnc3"
 
 
 def test_bad_words_are_named_all_at_once() -> None:

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from host_agent.drivers import netfilter
+from host_agent.drivers import chain_reading, netfilter
 from host_agent.state import Chain, Link, filter_rule
 
 OWN = Chain("ipv4", "mangle", "XRAY_TPROXY", (filter_rule("-p tcp -j RETURN"), filter_rule("-p udp -j RETURN")))
 JUMP = Chain("ipv4", "mangle", "PREROUTING", (filter_rule("-j XRAY_TPROXY"),))
 NAT = Chain("ipv4", "nat", "POSTROUTING", (filter_rule("-o wgcf -j MASQUERADE", "out"),))
+
+
+def parse(text: str) -> frozenset[Chain]:
+    return chain_reading.ours("ipv4", chain_reading.saved(text), ())
 
 
 def saved(*chains: Chain, strangers: dict[str, list[str]] | None = None) -> str:
@@ -29,13 +33,13 @@ def saved(*chains: Chain, strangers: dict[str, list[str]] | None = None) -> str:
 
 
 def test_what_was_written_reads_back_equal() -> None:
-    assert netfilter.parse("ipv4", saved(OWN, JUMP, NAT)) == {OWN, JUMP, NAT}
-    assert netfilter.parse("ipv4", "") == frozenset()
+    assert parse(saved(OWN, JUMP, NAT)) == {OWN, JUMP, NAT}
+    assert parse("") == frozenset()
 
 
 def test_a_rule_is_known_by_its_digest_however_it_is_printed() -> None:
     text = saved(OWN, JUMP).replace("-p tcp -j RETURN -m comment", "-p tcp -m comment") + "\n"
-    assert netfilter.parse("ipv4", text) == {OWN, JUMP}
+    assert parse(text) == {OWN, JUMP}
 
 
 def test_a_changed_own_chain_differs() -> None:
@@ -44,16 +48,16 @@ def test_a_changed_own_chain_differs() -> None:
         saved(replace(OWN, rules=OWN.rules[:1]), JUMP),
         saved(replace(OWN, rules=OWN.rules[::-1]), JUMP),
     ):
-        assert OWN not in netfilter.parse("ipv4", damage)
+        assert OWN not in parse(damage)
 
 
 def test_a_stranger_above_our_jump_is_seen_and_one_below_is_none_of_ours() -> None:
-    above = netfilter.parse("ipv4", saved(OWN, JUMP, strangers={"PREROUTING": ["-j ACCEPT"]}))
+    above = parse(saved(OWN, JUMP, strangers={"PREROUTING": ["-j ACCEPT"]}))
     assert JUMP not in above
     below = saved(OWN, JUMP).replace("COMMIT", "-A PREROUTING -j ACCEPT\nCOMMIT")
-    assert JUMP in netfilter.parse("ipv4", below)
+    assert JUMP in parse(below)
     only = saved(strangers={}) + "\n*mangle\n-A PREROUTING -j ACCEPT\nCOMMIT"
-    assert netfilter.parse("ipv4", only) == frozenset()
+    assert parse(only) == frozenset()
 
 
 def test_replacement_fills_chains_before_the_jump() -> None:
@@ -64,11 +68,7 @@ def test_replacement_fills_chains_before_the_jump() -> None:
 
 
 def test_a_displaced_jump_is_taken_out_and_put_on_top_in_one_commit() -> None:
-    (found,) = (
-        chain
-        for chain in netfilter.parse("ipv4", saved(OWN, JUMP, strangers={"PREROUTING": ["-j ACCEPT"]}))
-        if chain.shared
-    )
+    (found,) = (chain for chain in parse(saved(OWN, JUMP, strangers={"PREROUTING": ["-j ACCEPT"]})) if chain.shared)
     lines = netfilter.replacement({JUMP}, {found}).splitlines()
     assert [line.split()[0] for line in lines] == ["*mangle", "-D", "-I", "COMMIT"]
     assert "-j ACCEPT" not in "".join(lines), "a stranger's rule is never touched"

@@ -1,11 +1,10 @@
-"""The parts of ``run`` that decide: what may be repaired, what is said, when a tunnel is dead, whom to tell."""
+"""The parts of ``run`` that decide: what may be repaired, what is said, whom to tell."""
 
 from __future__ import annotations
 
 import io
 import json
 import socket
-import threading
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -14,20 +13,15 @@ from typing import Any
 import pytest
 from host_examples import wanted
 
-from host_agent import last_good
 from host_agent.backoff import CALM, FIRST_PAUSE, LIMIT, LONGEST_PAUSE, WINDOW, Ledger
 from host_agent.boot import protective
 from host_agent.drivers import events
 from host_agent.fingerprint import routing_part
-from host_agent.health import Thresholds, Tunnel, by_handshake, judged, next_endpoint
-from host_agent.names import Names, renewed
 from host_agent.notify import notify, watchdog_seconds
 from host_agent.plan import plan
-from host_agent.plan_commands import commands, script
 from host_agent.run_log import Log
-from host_agent.run_words import changed, objects
-from host_agent.state import Endpoint, HostState, Route
-from host_agent.steps import Add, MoveLink, ReplaceChains, SetLink, SetSysctl, StartDaemon
+from host_agent.state import HostState, Route
+from host_agent.steps import Add, MoveLink, ReplaceChains, SetLink, SetSysctl, StartDaemon, script
 
 WANTED = wanted()
 
@@ -81,7 +75,7 @@ def differing(**changes: Any) -> HostState:
 
 
 def said(found: HostState) -> list[str]:
-    return [changed(step, found) for step in plan(WANTED, found)]
+    return [step.was(found) for step in plan(WANTED, found)]
 
 
 def test_what_had_changed_is_said_in_one_line() -> None:
@@ -106,8 +100,8 @@ def test_what_had_changed_is_said_in_one_line() -> None:
 def test_every_step_of_a_plan_has_words_objects_and_commands_in_single_lines() -> None:
     for steps, found in ((plan(WANTED, HostState()), HostState()), (plan(HostState(), WANTED), WANTED)):
         for step in steps:
-            assert "\n" not in changed(step, found) and objects(step) and all(objects(step))
-            assert all("\n" not in line for line in commands(step)), step
+            assert "\n" not in step.was(found) and step.objects and all(step.objects)
+            assert all("\n" not in line for line in step.commands()), step
 
 
 def test_commands_never_show_a_key() -> None:
@@ -155,95 +149,6 @@ def test_the_boot_unit_makes_what_needs_no_link() -> None:
     families = {(step.namespace, step.family) for step in steps if isinstance(step, ReplaceChains)}
     assert families == {("ct100", "ipv6"), ("ct101", "ipv4"), ("warp", "ipv4")}
     assert sum("unreachable default" in str(step) for step in steps) == 5
-
-
-def test_the_last_good_state_is_kept_and_read_again(tmp_path: Path) -> None:
-    addresses = {"vps.example.com": (IPv4Address("203.0.113.10"),)}
-    last_good.keep(tmp_path, "{}", ".json", addresses)
-    stamp = (tmp_path / "last-good" / "policy.json").stat().st_mtime_ns
-    last_good.keep(tmp_path, "{}", ".json", addresses)
-    assert (tmp_path / "last-good" / "policy.json").stat().st_mtime_ns == stamp, "nothing to write"
-    assert last_good.addresses(tmp_path) == addresses
-    last_good.keep(tmp_path, "a: b", ".yaml", addresses)
-    assert last_good.policy_path(tmp_path) == tmp_path / "last-good" / "policy.yaml"
-    (tmp_path / "last-good" / "addresses.json").write_text('{"a": [3.5, "x"]}')
-    assert last_good.addresses(tmp_path) == {}
-
-
-# --- names
-
-A, B, C = (IPv4Address(f"192.0.2.{n}") for n in (1, 2, 3))
-
-
-@pytest.mark.parametrize(
-    ("known", "answer", "then"),
-    [((), (A,), (A,)), ((A,), (), (A,)), ((A, B), (B, A), (A, B)), ((A,), (B,), (B,)), ((A, B), (B, C), (B, C))],
-)
-def test_an_address_in_use_stays_while_the_name_has_it(
-    known: tuple[IPv4Address, ...], answer: tuple[IPv4Address, ...], then: tuple[IPv4Address, ...]
-) -> None:
-    assert renewed(known, answer) == then
-
-
-def test_a_silent_name_server_neither_blocks_nor_takes_away() -> None:
-    told = threading.Event()
-    answers = {"vps": (A,), "kept": ()}
-    slow = threading.Event()
-
-    def ask(name: str, missing: list[str]) -> tuple[IPv4Address, ...]:
-        if threading.current_thread() is not threading.main_thread():
-            slow.wait(5)
-        if not answers[name]:
-            missing.append(f"{name}: no answer")
-        return answers[name]
-
-    names = Names(ask, {"kept": (C,)}, told.set)
-    missing: list[str] = []
-    assert names.lookup("vps", missing) == (A,) and names.lookup("kept", missing) == (C,) and missing == []
-    answers["other"] = ()
-    assert names.lookup("other", missing) == () and missing == ["other: no answer"]
-    answers["vps"] = (B,)
-    names.refresh()
-    names.refresh()
-    assert names.lookup("vps", missing) == (A,), "until the answer is there"
-    slow.set()
-    assert told.wait(5)
-    assert names.lookup("vps", missing) == (B,)
-
-
-# --- tunnels
-
-LIMITS = Thresholds()
-
-
-def looks(tunnel: Tunnel, pattern: str) -> str:
-    """The states after looks that were good (+) or bad (-), one second apart, long after the first."""
-    states = []
-    for number, sign in enumerate(pattern):
-        tunnel = judged(tunnel, sign == "+", 1000.0 + number, LIMITS)
-        states.append(tunnel.state[0])
-    return "".join(states)
-
-
-def test_one_look_is_not_the_end_of_a_tunnel() -> None:
-    assert looks(Tunnel(0.0), "+") == "u"
-    assert looks(Tunnel(0.0), "-") == "d", "long enough without a first handshake"
-    assert looks(Tunnel(0.0, "up"), "-+-+--+-++") == "uuuuudddd" + "u"
-    assert looks(Tunnel(0.0, "dead"), "+-+-++") == "dddddu"
-    assert judged(Tunnel(999.0), False, 1000.0, LIMITS).state == "new", "it had no time yet"
-
-
-def test_a_living_tunnel_is_never_taken_for_dead() -> None:
-    assert by_handshake(120 + 25 + 5 + 5, LIMITS)[0] and not by_handshake(181, LIMITS)[0]
-    assert by_handshake(None, LIMITS) == (False, "no handshake yet")
-
-
-def test_endpoints_are_tried_in_turn() -> None:
-    first, second, third = (Endpoint(A, port) for port in (2408, 500, 1701))
-    every = (first, second, third)
-    assert next_endpoint(every, str(first)) == second and next_endpoint(every, str(third)) == first
-    assert next_endpoint(every, "198.51.100.1:9") == first
-    assert next_endpoint((first,), str(first)) is None and next_endpoint((), None) is None
 
 
 # --- the service manager

@@ -5,24 +5,35 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from host_examples import IDENTITY, VPS, key
+from further_hops import with_further
+from host_examples import IDENTITY, POLICY, SERVER, VPS, key
+from policy_documents import changed
 
 from host_agent.errors import Refused
 from host_agent.facts import XrayProgram
-from host_agent.identity import read
+from host_agent.identity import GatewayKeys, ServerIdentity, read
 from host_agent.state import Secret
 from host_agent.xray_config import Vless, client_config, server_config
+from policies.load import parse
+from policies.model import PrivacyRouter
 
-VLESS = Vless("vps.example.com", 443, IDENTITY.user_id, IDENTITY.certificate)
+VLESS = Vless("vps.example.com", 443, SERVER.user_id, SERVER.certificate)
 CLIENT = client_config(VLESS, VPS, 12345, 1080)
-SERVER = server_config(VLESS, IDENTITY.certificate_key)
+CONFIG = server_config(VLESS, SERVER.certificate_key)
 
 
-def write_all(identity_of: Path, server_name: str = "vps.example.com") -> None:
-    for file in read(identity_of, server_name).files(identity_of):
+def kept(state_dir: Path, policy: PrivacyRouter = POLICY) -> tuple[GatewayKeys, ServerIdentity]:
+    """What there is of the first gateway and server."""
+    identity = read(state_dir, policy)
+    return next(iter(identity.gateways.values())), next(iter(identity.servers.values()))
+
+
+def write_all(state_dir: Path, policy: PrivacyRouter = POLICY) -> None:
+    for file in read(state_dir, policy).files(state_dir):
         Path(file.path).parent.mkdir(exist_ok=True, parents=True)
         Path(file.path).write_bytes(file.content)
 
@@ -42,7 +53,7 @@ def test_client_sends_everything_to_the_pinned_server() -> None:
 
 
 def test_client_and_server_agree() -> None:
-    client, server = json.loads(CLIENT)["outbounds"][0], json.loads(SERVER)["inbounds"][0]
+    client, server = json.loads(CLIENT)["outbounds"][0], json.loads(CONFIG)["inbounds"][0]
     assert client["settings"]["vnext"][0]["users"][0]["id"] == server["settings"]["clients"][0]["id"]
     assert client["settings"]["vnext"][0]["port"] == server["port"]
     theirs = server["streamSettings"]["tlsSettings"]["certificates"][0]["certificate"]
@@ -50,7 +61,7 @@ def test_client_and_server_agree() -> None:
 
 
 @pytest.mark.skipif(shutil.which("v2ray") is None, reason="v2ray is not installed")
-@pytest.mark.parametrize("config", [CLIENT, SERVER])
+@pytest.mark.parametrize("config", [CLIENT, CONFIG])
 def test_v2ray_accepts_the_configuration(tmp_path: Path, config: bytes) -> None:
     file = tmp_path / "config.json"
     file.write_bytes(config)
@@ -65,19 +76,38 @@ def test_each_program_has_its_own_way_to_start() -> None:
 
 def test_an_identity_is_made_once(tmp_path: Path) -> None:
     write_all(tmp_path)
-    assert read(tmp_path, "vps.example.com") == read(tmp_path, "vps.example.com")
+    assert read(tmp_path, POLICY) == read(tmp_path, POLICY)
     (tmp_path / "keys" / "client-1.key").unlink()
-    before, after = read(tmp_path, "vps.example.com"), read(tmp_path, "vps.example.com")
-    assert before.client_key != after.client_key and before.gateway_key == after.gateway_key
+    (before, _), (after, _) = kept(tmp_path), kept(tmp_path)
+    assert before.client_key != after.client_key and before.private_key == after.private_key
 
 
 def test_another_server_name_or_a_lost_key_gives_a_new_certificate(tmp_path: Path) -> None:
     write_all(tmp_path)
-    kept = read(tmp_path, "vps.example.com")
-    other = read(tmp_path, "203.0.113.10")
-    assert other.certificate != kept.certificate and other.user_id == kept.user_id
+    _, before = kept(tmp_path)
+    _, other = kept(tmp_path, replace(POLICY, xray=replace(POLICY.xray, vps_address="203.0.113.10")))
+    assert other.certificate != before.certificate and other.user_id == before.user_id
     (tmp_path / "vps" / "key.pem").unlink()
-    assert read(tmp_path, "vps.example.com").certificate != kept.certificate
+    assert kept(tmp_path)[1].certificate != before.certificate
+
+
+def test_further_gateways_and_servers_have_identities_of_their_own(tmp_path: Path) -> None:
+    """Two Xrays with one server share what that server knows them by."""
+    policy = parse(changed(with_further), "policy.json")
+    write_all(tmp_path, policy)
+    identity = read(tmp_path, policy)
+    assert identity == read(tmp_path, policy)
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"keys/gateway.key", "keys/gateway-102.key", "keys/client-102-1.key", "vps/cert.pem"} <= names
+    first, second = (identity.gateways[number] for number in (100, 102))
+    assert len({it.text for keys in (first, second) for it in (keys.private_key, keys.client_key)}) == 4
+    assert len(identity.servers) == 1
+    elsewhere = policy.xray.further[0]
+    policy = replace(policy, xray=replace(policy.xray, further=(replace(elsewhere, vps_address="other.example.com"),)))
+    write_all(tmp_path, policy)
+    one, other = read(tmp_path, policy).servers.values()
+    assert one == next(iter(identity.servers.values())) and one.user_id != other.user_id
+    assert (tmp_path / "vps-other.example.com-443" / "cert.pem").read_text().strip() == other.certificate
 
 
 def test_a_damaged_key_is_never_silently_replaced(tmp_path: Path) -> None:
@@ -85,11 +115,11 @@ def test_a_damaged_key_is_never_silently_replaced(tmp_path: Path) -> None:
     (tmp_path / "keys" / "gateway.key").write_text(key(1)[:-1])
     (tmp_path / "xray" / "user-id").write_text("me")
     with pytest.raises(Refused) as caught:
-        read(tmp_path, "vps.example.com")
+        read(tmp_path, POLICY)
     assert len(caught.value.problems) == 2
     assert key(1)[:-1] not in str(caught.value)
 
 
 def test_an_identity_shows_no_secret() -> None:
-    assert IDENTITY.certificate_key.text not in repr(IDENTITY)
+    assert SERVER.certificate_key.text not in repr(IDENTITY)
     assert repr(Secret("x")) == "Secret()"

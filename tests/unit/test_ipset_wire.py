@@ -11,6 +11,7 @@ import pytest
 
 from host_agent.drivers import ipset
 from host_agent.drivers import ipset_wire as wire
+from host_agent.drivers import netlink_wire as framing
 from host_agent.errors import Missing
 from host_agent.prefixes import Family, Prefixes, parse
 from host_agent.state import IpSet
@@ -29,30 +30,30 @@ def test_one_entry_byte_by_byte() -> None:
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-@pytest.mark.parametrize("flag", [0, wire.NETWORK_ORDER])
+@pytest.mark.parametrize("flag", [0, framing.NETWORK_ORDER])
 def test_entries_are_read_as_they_were_sent(family: Family, flag: int) -> None:
     """Quickly in the kernel's usual form, and just so if it marks the byte order as we have to."""
     packed = parse(LISTS[family], family).packed
     (message,) = wire.additions("ru", family, packed)
-    sent = struct.pack("=H", wire.ADDRESS_ATTRIBUTE[family] | wire.NETWORK_ORDER)
+    sent = struct.pack("=H", wire.ADDRESS_ATTRIBUTE[family] | framing.NETWORK_ORDER)
     body = message[16:].replace(sent, struct.pack("=H", wire.ADDRESS_ATTRIBUTE[family] | flag))
-    assert b"".join(wire.entries(body, family)) == packed
+    assert wire.entries(body, family) == packed
 
 
 def test_many_entries_go_in_messages_that_an_attribute_can_hold() -> None:
     packed = b"".join(number.to_bytes(16) + b"\x80" for number in range(0, 20_000, 2))
     messages = list(wire.additions("ru", "ipv6", packed))
     assert len(messages) == 7 and max(map(len, messages)) < 1 << 16
-    assert b"".join(entry for message in messages for entry in wire.entries(message[16:], "ipv6")) == packed
+    assert b"".join(wire.entries(message[16:], "ipv6") for message in messages) == packed
     assert list(wire.additions("ru", "ipv6", b"")) == []
 
 
 def test_a_datagram_that_ends_too_soon_does_not_hang() -> None:
     message = wire.headers()
     for end in range(len(message)):
-        list(wire.messages(message[:end]))
-        wire.attributes(message[:end])
-    assert list(wire.messages(bytes(64))) and wire.attributes(bytes(64))
+        list(framing.messages(message[:end]))
+        framing.attributes(message[:end])
+    assert list(framing.messages(bytes(64))) and framing.attributes(bytes(64))
 
 
 class OldKernel:
@@ -70,11 +71,13 @@ class OldKernel:
         if not self.known:
             raise OSError(errno.EINVAL, "")
         head = (
-            wire.text(wire.A_NAME, b"us") + wire.text(wire.A_TYPE, b"hash:net") + wire.attribute(wire.A_FAMILY, b"\2")
+            wire.text(wire.A_NAME, b"us")
+            + wire.text(wire.A_TYPE, b"hash:net")
+            + framing.attribute(wire.A_FAMILY, b"\2")
         )
         if message == wire.headers():
             data = wire.number(wire.D_MAXELEM, ipset.capacity(9000)) + wire.number(wire.D_ELEMENTS, 9000)
-            yield bytes(4) + head + wire.attribute(wire.A_DATA, data)
+            yield bytes(4) + head + framing.attribute(wire.A_DATA, data)
         else:
             for packet in wire.additions("us", "ipv4", self.packed):
                 yield packet[16:]
@@ -90,7 +93,7 @@ def test_a_kernel_without_initval_is_read_by_entry(monkeypatch: pytest.MonkeyPat
 def test_a_kernel_without_sets_has_none_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ipset, "Kernel", OldKernel)
     monkeypatch.setattr(OldKernel, "known", False)
-    assert ipset.read() == frozenset() and ipset.strangers(["us"]) == frozenset()
+    assert ipset.read() == frozenset() and ipset.look({IpSet("us", "ipv4", Prefixes("ipv4"))}).strangers == frozenset()
     with pytest.raises(Missing, match="modprobe ip_set_hash_net"):
         ipset.replace({IpSet("us", "ipv4", Prefixes("ipv4"))}, ())
 

@@ -33,8 +33,8 @@ def test_updates_as_open_vswitch_sends_them() -> None:
     assert monitor.is_update(reply())
     output = bytes.fromhex("000400180000000000000010000000010000000000000000")
     assert list(monitor.decode_updates(reply(ADDED, OWN, DELETED))) == [
-        Update(Event.ADDED, SwitchEntry(10, 5, MATCH, b"", 0x77)),
-        Update(Event.DELETED, SwitchEntry(10, 5, MATCH, output, 0x78)),
+        Update(Event.ADDED, SwitchEntry.of(10, 5, MATCH, b"", 0x77)),
+        Update(Event.DELETED, SwitchEntry.of(10, 5, MATCH, output, 0x78)),
     ]
 
 

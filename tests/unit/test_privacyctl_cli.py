@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from mesh_examples import BUCKET, VECTOR_DB, document, topology_text
 from policy_documents import DOCUMENTS, changed
 
 from privacyctl.cli import main
@@ -162,3 +164,68 @@ def test_trace_of_no_packet(packet: str, why: str, capsys: pytest.CaptureFixture
     assert main(["trace", EXAMPLE, packet]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith("the packet: ") and why in shown.err
+
+
+class Nodes:
+    """A policy and its topology, on disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.policy, self.topology = directory / "policy.json", directory / "topology.json"
+        self.policy.write_text(json.dumps(document(), indent=1))
+        self.topology.write_text(topology_text())
+
+    def options(self, node: str) -> list[str]:
+        return ["--topology", str(self.topology), "--node", node]
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Nodes:
+    return Nodes(tmp_path)
+
+
+def test_flows_of_one_node(nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
+    route = "table=20,priority=90,ip,nw_dst=100.104.70.10,actions=output:"
+    for node, port in (("a", "internal_200"), ("b", "nm_privacy")):
+        assert main(["flows", str(nodes.policy), *nodes.options(node)]) == 0
+        lines = capsys.readouterr().out.replace('"nm-privacy"', "nm_privacy").splitlines()
+        assert [line for line in lines if line.endswith(f"{route}{port}")]
+
+
+def test_trace_on_one_node(nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
+    packet = f"in_port=internal_200,tcp,nw_src={VECTOR_DB},nw_dst={BUCKET},tp_dst=9000"
+    assert main(["trace", str(nodes.policy), packet, *nodes.options("a")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "leaves by nm-privacy"
+    assert main(["trace", str(nodes.policy), packet, *nodes.options("b")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'dropped: "not admitted"'
+
+
+@pytest.mark.parametrize("verb", [["flows"], ["trace", PACKET]])
+def test_a_node_that_is_not_there(verb: list[str], nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb[0], str(nodes.policy), *verb[1:], *nodes.options("c")]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith(f'{nodes.topology}: topology.nodes: has no node "c", but a, b: ')
+
+
+def test_check_of_a_policy_with_a_topology(nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(nodes.policy), "--topology", str(nodes.topology)]) == 0
+    nodes.topology.write_text(topology_text({"a": [200, 201, 777], "b": [202]}))
+    assert main(["check", str(nodes.policy), "--topology", str(nodes.topology)]) == 2
+    shown = capsys.readouterr()
+    assert "topology.nodes[0].containers: the policy has no container 777" in shown.err
+    nodes.policy.write_text(changed(lambda router: router))  # its chain is on no node now
+    assert main(["check", str(nodes.policy), "--topology", str(nodes.topology)]) == 2
+
+
+def test_check_tells_of_functions_that_no_container_serves(nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes.topology.write_text(topology_text({"a": [202, 203, 204], "b": [201]}))
+    assert main(["check", str(nodes.policy), "--topology", str(nodes.topology)]) == 0
+    valid, *remarks = capsys.readouterr().out.splitlines()
+    assert valid.startswith(f"{nodes.policy}: valid: ")
+    where = f"{nodes.policy}:43: privacy_router.openflow.function_routing[0]"
+    dropped = f"packet ip,nw_dst={VECTOR_DB} is dropped: function vector_db: container 200 is absent"
+    assert remarks == [f"{where}: on node {node}: {dropped}" for node in "ab"]
+
+
+def test_the_topology_may_be_named_by_the_environment(nodes: Nodes) -> None:
+    done = command("flows", str(nodes.policy), "--node", "b", PRIVACY_ROUTER_TOPOLOGY=str(nodes.topology))
+    assert done.returncode == 0 and "internal_203" in done.stdout and "in_port=internal_202" not in done.stdout

@@ -1,0 +1,129 @@
+"""All of a host: its bridge, its network namespaces, files and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from host_agent.state.filtering import Chain, IpSet
+from host_agent.state.names import NAMESPACE_NAME, NODE, checked
+from host_agent.state.routing import Address, Link, Route, Rule, Sysctl
+from host_agent.state.wireguard import WireGuardDevice
+
+
+@dataclass(frozen=True)
+class NamespaceState:
+    created: bool = False  # wanted: create it if no container has it; actual: it carries our mark
+    links: frozenset[Link] = frozenset()
+    addresses: frozenset[Address] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    rules: frozenset[Rule] = frozenset()
+    sysctls: frozenset[Sysctl] = frozenset()
+    sets: frozenset[IpSet] = frozenset()
+    chains: frozenset[Chain] = frozenset()
+    wireguard: frozenset[WireGuardDevice] = frozenset()
+
+    def __or__(self, other: NamespaceState) -> NamespaceState:
+        return NamespaceState(
+            self.created or other.created,
+            self.links | other.links,
+            self.addresses | other.addresses,
+            self.routes | other.routes,
+            self.rules | other.rules,
+            self.sysctls | other.sysctls,
+            self.sets | other.sets,
+            self.chains | other.chains,
+            self.wireguard | other.wireguard,
+        )
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """An OVS bridge; ``ports`` are those we keep on it: internal ones, and ``adopted`` Ethernet devices of others."""
+
+    name: str
+    datapath_type: Literal["system", "netdev"]
+    ports: frozenset[str] = frozenset()
+    fail_mode: str = "secure"
+    protocols: tuple[str, ...] = ("OpenFlow13",)
+    controller: str = "tcp:127.0.0.1:6653"
+    max_backoff: int = 1000  # milliseconds between attempts to reach the controller
+    connection_mode: str = "out-of-band"
+    disable_in_band: bool = True
+    datapath_id: int | None = None  # None: Open vSwitch's own choice
+    adopted: frozenset[str] = field(default=frozenset(), compare=False)
+    mesh: frozenset[str] = field(default=frozenset(), compare=False)  # those that share MESH_ETHERNET
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *self.ports):
+            checked(name)
+
+
+@dataclass(frozen=True)
+class File:
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o600
+
+    def __str__(self) -> str:
+        return f"file {self.path}"
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A process: who it is stands in its command line and its network namespace."""
+
+    name: str
+    argv: tuple[str, ...]
+    namespace: str
+    log: str = field(default="", compare=False)
+    port: int | None = field(default=None, compare=False)  # it is ready when it listens here (TCP)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.argv[0]})"
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Somebody else's object where we want one of ours. ``advice`` says what the operator can do."""
+
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is not ours; {self.advice}"
+
+
+@dataclass(frozen=True)
+class HostState:
+    bridges: frozenset[Bridge] = frozenset()
+    namespaces: Mapping[str, NamespaceState] = field(default_factory=dict)
+    files: frozenset[File] = frozenset()
+    daemons: frozenset[Daemon] = frozenset()
+    waiting: tuple[str, ...] = ()  # wanted, but for something that is not there yet
+    strangers: frozenset[Stranger] = frozenset()
+
+    @property
+    def ports(self) -> frozenset[str]:
+        return frozenset(port for bridge in self.bridges for port in bridge.ports)
+
+
+def combine(parts: Iterable[HostState]) -> HostState:
+    """The union of what several roles want."""
+    whole = HostState()
+    for part in parts:
+        namespaces = dict(whole.namespaces)
+        for name, state in part.namespaces.items():
+            if name != NODE:
+                checked(name, NAMESPACE_NAME)
+            namespaces[name] = namespaces.get(name, NamespaceState()) | state
+        whole = HostState(
+            whole.bridges | part.bridges,
+            namespaces,
+            whole.files | part.files,
+            whole.daemons | part.daemons,
+            whole.waiting + part.waiting,
+            whole.strangers | part.strangers,
+        )
+    return whole

@@ -1,0 +1,30 @@
+"""The steps a plan is made of, each kind with its words, commands and deeds in one place, by what they are about."""
+
+from host_agent.steps.base import Machine as Machine
+from host_agent.steps.base import Step as Step
+from host_agent.steps.base import at as at
+from host_agent.steps.base import script as script
+from host_agent.steps.daemons import StartDaemon as StartDaemon
+from host_agent.steps.daemons import StopDaemon as StopDaemon
+from host_agent.steps.files import RemoveFile as RemoveFile
+from host_agent.steps.files import WriteFile as WriteFile
+from host_agent.steps.filtering import RemoveChains as RemoveChains
+from host_agent.steps.filtering import RemoveSets as RemoveSets
+from host_agent.steps.filtering import ReplaceChains as ReplaceChains
+from host_agent.steps.filtering import ReplaceSets as ReplaceSets
+from host_agent.steps.links import ConfigureWireGuard as ConfigureWireGuard
+from host_agent.steps.links import CreateWireGuard as CreateWireGuard
+from host_agent.steps.links import MoveLink as MoveLink
+from host_agent.steps.links import RemoveDeadLink as RemoveDeadLink
+from host_agent.steps.links import RemoveWireGuard as RemoveWireGuard
+from host_agent.steps.links import SetLink as SetLink
+from host_agent.steps.places import CreateNamespace as CreateNamespace
+from host_agent.steps.places import RemoveNamespace as RemoveNamespace
+from host_agent.steps.places import SetSysctl as SetSysctl
+from host_agent.steps.routing import Add as Add
+from host_agent.steps.routing import Remove as Remove
+from host_agent.steps.routing import ReplaceRoute as ReplaceRoute
+from host_agent.steps.switch import ChangeBridge as ChangeBridge
+from host_agent.steps.switch import RemoveBridge as RemoveBridge
+from host_agent.steps.switch import RemovePorts as RemovePorts
+from host_agent.steps.switch import Replug as Replug

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import struct
 import threading
@@ -16,6 +17,8 @@ from namespace import inside
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS = 263, 6
+SO_ATTACH_FILTER = 26
+_NOTHING = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # the filter's program: return 0
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
 
@@ -67,6 +70,8 @@ def capture(namespace: str, device: str) -> Iterator[Capture]:
     try:
         yield result
     finally:
+        # No more packets, or a reader behind a steady stream would never come to an end (socket(7), SO_ATTACH_FILTER).
+        tap.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(_NOTHING)))
         done.set()
         reader.join()
         _, result.dropped = struct.unpack("II", tap.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))

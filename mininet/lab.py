@@ -24,6 +24,7 @@ from privacy_chain import (
     DNS,
     ISP_TO_NODE,
     NODE,
+    NODE_LAN,
     VPS,
     WARP_ENDPOINT,
     WARP_EXIT,
@@ -47,6 +48,9 @@ WARP_INNER = "172.16.0.2"
 class Lab:
     """One lab in one directory. Everything but the directory dies with the sandbox."""
 
+    surroundings: type[Surroundings] = Surroundings
+    hosts: tuple[str, ...] = HOSTS
+
     def __init__(self, directory: Path, policy: Path) -> None:
         self.directory, self.policy = directory, policy
         self.config, self.state = directory / "config", directory / "state"
@@ -62,9 +66,9 @@ class Lab:
         self._start_switch_daemons()
         setLogLevel("error")
         Mininet.inited = True  # skips Mininet's tuning of machine-wide sysctls
-        self._network = Mininet(topo=Surroundings(), controller=None)
+        self._network = Mininet(topo=self.surroundings(), controller=None)
         self._network.start()
-        for name in (*HOSTS, *CONTAINERS):
+        for name in (*self.hosts, *CONTAINERS):
             self.run("ip", "netns", "attach", name, str(self._network.get(name).pid))
             self.inside(name, "ip", "link", "set", "lo", "up")
         self.run("ip", "route", "add", "default", "via", ISP_TO_NODE)
@@ -150,19 +154,23 @@ class Lab:
         self.processes.wait("xray-server", listening)
 
     def start_client(self) -> None:
-        """The client's profile as a WireGuard application would use it: everything goes into the tunnel."""
+        """The first client's device."""
+        self.use_profile("client", "wg0", (self.state / "clients" / "client-1.conf").read_text(), NODE_LAN)
+
+    def use_profile(self, client: str, device: str, text: str, router: str) -> None:
+        """A profile as a WireGuard application would use it: everything goes into the tunnel."""
         profile = configparser.ConfigParser()
         profile.optionxform = str  # type: ignore[method-assign,assignment]
-        profile.read_string((self.state / "clients" / "client-1.conf").read_text())
+        profile.read_string(text)
         interface = profile["Interface"]
-        text = f"[Interface]\nPrivateKey = {interface['PrivateKey']}\n[Peer]\n"
-        self._wireguard("client", "wg0", text + "".join(f"{k} = {v}\n" for k, v in profile["Peer"].items()))
+        own = f"[Interface]\nPrivateKey = {interface['PrivateKey']}\n[Peer]\n"
+        self._wireguard(client, device, own + "".join(f"{k} = {v}\n" for k, v in profile["Peer"].items()))
         for address in interface["Address"].split(","):
-            self.inside("client", "ip", "address", "add", address.strip(), "dev", "wg0")
-        self.inside("client", "ip", "link", "set", "wg0", "mtu", interface.get("MTU", "1420"), "up")
-        self.inside("client", "ip", "route", "add", NODE, "via", "192.168.77.1")
-        self.inside("client", "ip", "route", "replace", "default", "dev", "wg0")
-        self.inside("client", "ip", "-6", "route", "replace", "default", "dev", "wg0")
+            self.inside(client, "ip", "address", "add", address.strip(), "dev", device)
+        self.inside(client, "ip", "link", "set", device, "mtu", interface.get("MTU", "1420"), "up")
+        self.inside(client, "ip", "route", "add", NODE, "via", router)
+        self.inside(client, "ip", "route", "replace", "default", "dev", device)
+        self.inside(client, "ip", "-6", "route", "replace", "default", "dev", device)
 
     def start_mesh_service(self) -> None:
         self._serve("ct200", VECTOR_DB, VECTOR_DB)
@@ -178,7 +186,7 @@ class Lab:
 
     def take_down(self) -> None:
         self.processes.kill_all()
-        for name in (*HOSTS, *CONTAINERS):
+        for name in (*self.hosts, *CONTAINERS):
             self.run("ip", "netns", "delete", name)
         self._network.stop()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from host_agent.desired import desired
 from host_agent.facts import Facts, XrayProgram
-from host_agent.identity import Identity, read
+from host_agent.identity import GatewayKeys, Identity, read
 from host_agent.profile import read_profile
 from host_agent.state import HostState, Secret
 from policies.load import load
@@ -43,15 +43,10 @@ AllowedIPs = ::/0
 Endpoint = engage.example.net:2408
 """
 
-_MADE = read(Path("/nonexistent"), "vps.example.com")
-IDENTITY = Identity(
-    Secret(key(3)),
-    Secret(key(4)),
-    Secret(key(5)),
-    Secret("00000000-0000-4000-8000-000000000000"),
-    _MADE.certificate,
-    _MADE.certificate_key,
-)
+KEYS = GatewayKeys("", Secret(key(3)), Secret(key(4)), Secret(key(5)))
+(_MADE,) = read(Path("/nonexistent"), POLICY).servers.values()
+SERVER = replace(_MADE, user_id=Secret("00000000-0000-4000-8000-000000000000"))
+IDENTITY = Identity({100: KEYS}, {("vps.example.com", 443): SERVER})
 FACTS = Facts(
     state_dir=STATE,
     datapath_type="netdev",
@@ -59,7 +54,7 @@ FACTS = Facts(
     addresses={"vps.example.com": (VPS,), "engage.example.net": (ENDPOINT,)},
     identity=IDENTITY,
     warp_profile=read_profile(WGCF, "wgcf-profile.conf"),
-    gateway_profile=None,
+    gateway_profiles={},
     client_endpoint="192.0.2.7",
     xray=XrayProgram("/usr/bin/v2ray", "v2ray 4"),
     ipv6=True,

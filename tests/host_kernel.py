@@ -13,9 +13,9 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
-from host_agent.drivers import netfilter
+from host_agent.drivers import chain_reading, netfilter
 from host_agent.prefixes import Prefixes
-from host_agent.state import NODE, Chain, Family, HostState, IpSet, NamespaceState, Route, Rule
+from host_agent.state import NODE, SHARED, Chain, Family, HostState, IpSet, NamespaceState, Route, Rule
 from host_agent.steps import (
     Add,
     Remove,
@@ -41,6 +41,8 @@ class Packet:
     port: int = 0
     mac: str = ""
     link: str = "br0"
+    out: str = ""
+    asked: IPv4Address | IPv6Address | None = None  # the destination before DNAT
 
     @property
     def family(self) -> Family:
@@ -59,6 +61,7 @@ class ParsedRule:
     matches: tuple[Match, ...]
     target: str
     options: str
+    goes: bool  # goto: what is behind the rule is not asked any more
 
     @property
     def numbers(self) -> tuple[int, int]:
@@ -72,9 +75,9 @@ def parsed(text: str) -> ParsedRule:
     words = iter(COMMENT.sub("", text).split())
     matches, negated = [], False
     for word in words:
-        if word == "-j":
+        if word in ("-j", "-g"):
             target = next(words)
-            return ParsedRule(tuple(matches), target, " ".join(words))
+            return ParsedRule(tuple(matches), target, " ".join(words), word == "-g")
         if word == "!":
             negated = True
             continue
@@ -82,7 +85,7 @@ def parsed(text: str) -> ParsedRule:
         match word:
             case "-m" if value != "!":
                 continue
-            case "-s" | "-d":
+            case "-s" | "-d" | "--ctorigdst":
                 value = ip_network(str(value))
             case "--dport":
                 value = int(str(value))
@@ -90,7 +93,7 @@ def parsed(text: str) -> ParsedRule:
                 value = tuple(int(part, 16) for part in str(value).split("/"))
             case "--match-set":
                 value = (value, next(words))
-            case "-i" | "-p" | "--mac-source" | "--dst-type":
+            case "--ctstate" | "-i" | "-o" | "-p" | "--mac-source" | "--dst-type":
                 pass
             case _:
                 raise AssertionError(f"unknown match {word} in {text}")
@@ -167,7 +170,7 @@ class Kernel:
             self.chains[family, table, line[1:].split()[0]] = []
             return
         verb, name, *rest = line.split(" ", 2)
-        rules = self.chains.setdefault((family, table, name), []) if name in netfilter.SHARED else None
+        rules = self.chains.setdefault((family, table, name), []) if name in SHARED else None
         rules = self.chains[family, table, name] if rules is None else rules
         arguments = rest[0] if rest else ""
         match verb:
@@ -177,6 +180,8 @@ class Kernel:
                 place, arguments = arguments.split(" ", 1)
                 assert int(place) <= len(rules) + 1, line
                 rules.insert(int(place) - 1, arguments)
+            case "-D" if arguments.isdigit():
+                del rules[int(arguments) - 1]
             case "-D":
                 rules.remove(arguments)
             case "-F":
@@ -190,8 +195,8 @@ class Kernel:
             for rule in rules:
                 for name in re.findall(r"--match-set (\S+)", rule):
                     assert name in self.sets, f"{rule}: there is no set {name}"
-                target = re.search(r"-j (\S+)", rule)
-                if (where, in_table) == (family, table) and target and target[1] in ("XRAY_TPROXY", "TUN_DIR"):
+                target = re.search(r"-[jg] (\S+)", rule)
+                if (where, in_table) == (family, table) and target and target[1].startswith(("XRAY_", "TUN_")):
                     assert (where, in_table, target[1]) in self.chains, rule
 
     def lose_links(self, left: Iterable[str]) -> None:
@@ -204,7 +209,7 @@ class Kernel:
     def state(self) -> HostState:
         chains: set[Chain] = set()
         for family in ("ipv4", "ipv6"):
-            chains |= netfilter.parse(family, self._saved(family))
+            chains |= chain_reading.ours(family, chain_reading.saved(self._saved(family)), ())
         sets = frozenset(replace(ipset, prefixes=ipset.seal) for ipset in self.sets.values())
         node = NamespaceState(
             rules=frozenset(self.rules), routes=frozenset(self.routes.values()), sets=sets, chains=frozenset(chains)
@@ -225,16 +230,32 @@ class Kernel:
     def decide(self, packet: Packet) -> str:
         mark, target = self._traverse(packet, "mangle", "PREROUTING", 0)
         if target.startswith("TPROXY"):
-            found = self._route(packet, int(target.split()[-1].split("/")[0], 16))
-            return "xray" if found == "local" else f"lost: TPROXY, but {found}"
+            mark = int(target.split()[-1].split("/")[0], 16)
+            found = "local" if packet.destination in LOCAL else self._route(packet, mark)
+            if found in ("local", "refused"):
+                return {"local": "xray"}.get(found, found)
+            way = replace(packet, out=self._device(found))
+            return "dropped" if self._guarded(way, "FORWARD", mark) else f"lost: TPROXY, but {found}"
         _, redirected = self._traverse(packet, "nat", "PREROUTING", mark)
         if redirected.startswith("DNAT"):
-            packet = replace(packet, destination=ip_address(redirected.split()[-1]))
+            packet = replace(packet, destination=ip_address(redirected.split()[-1]), asked=packet.destination)
         if packet.destination in LOCAL:
             _, verdict = self._traverse(packet, "filter", "INPUT", mark)
-            return "refused" if verdict.startswith("REJECT") else "router"
+            if verdict.startswith("REJECT"):
+                return "refused"
+            return "dropped" if self._guarded(packet, "INPUT", mark) else "router"
         way = self._route(packet, mark)
+        if way != "refused" and self._guarded(replace(packet, out=self._device(way)), "FORWARD", mark):
+            return "dropped"
         return f"{way} to {packet.destination}" if redirected and way != "refused" else way
+
+    def _guarded(self, packet: Packet, chain: str, mark: int) -> bool:
+        tables = ("filter", "security")
+        return any(self._traverse(packet, table, chain, mark)[1].startswith("DROP") for table in tables)
+
+    @staticmethod
+    def _device(way: str) -> str:
+        return "wan0" if way == "wan" else way.removeprefix("by ")
 
     def _traverse(self, packet: Packet, table: str, chain: str, mark: int) -> tuple[int, str]:
         for text in self.chains.get((packet.family, table, chain), ()):
@@ -248,7 +269,7 @@ class Kernel:
                 return mark, ""
             elif (packet.family, table, rule.target) in self.chains:
                 mark, verdict = self._traverse(packet, table, rule.target, mark)
-                if verdict:
+                if verdict or rule.goes:
                     return mark, verdict
             else:
                 return mark, f"{rule.target} {rule.options}"
@@ -259,6 +280,13 @@ class Kernel:
         match match.kind:
             case "-i":
                 found = packet.link == value
+            case "-o":
+                found = packet.out == value
+            case "--ctstate":
+                assert value == "DNAT", value
+                found = packet.asked is not None
+            case "--ctorigdst":
+                found = (packet.asked or packet.destination) in value
             case "-s":
                 found = packet.source in value
             case "-d":

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from random import Random
 from typing import Any
 
+from further_hops import with_further
 from policy_documents import EXAMPLE
 
 from policies.errors import DocumentError
@@ -30,8 +31,10 @@ from ryu_apps.simulate import read_packet
 
 PRIVACY = ("internal_100", "warp0", "internal_101")
 MESH = ("internal_200", "internal_201", "nm-privacy")
-PORTS = (*PRIVACY, *MESH)
-_HOSTS = ("10.100.0.2", "10.99.0.1", "10.99.0.100", "10.99.0.101", "100.104.70.10", "100.104.70.11", "198.51.100.1")
+FURTHER = ("internal_102", "internal_103")  # a gateway and an Xray, in some of the documents
+PORTS = (*PRIVACY, *FURTHER, *MESH)
+_HOPS = ("10.99.0.1", "10.99.0.100", "10.99.0.101")
+_HOSTS = ("10.100.0.2", "10.100.1.3", *_HOPS, "100.104.70.10", "100.104.70.11", "198.51.100.1")
 
 # What a field may say in a random match. Few values, so that entries meet; edges and odd masks among them.
 _TEXTS: dict[str, tuple[str, ...]] = {
@@ -157,6 +160,8 @@ def random_document(random: Random) -> tuple[str, PrivacyRouter]:
 def _document(random: Random) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(EXAMPLE)
     router = document["privacy_router"]
+    if random.random() < 0.4:
+        with_further(router)
     if random.random() < 0.2:
         router["xray"]["enabled"] = False
     if random.random() < 0.2:

@@ -162,7 +162,7 @@ def _flow_mod(octets: bytes) -> tuple[int, int, SwitchEntry, int, int]:
     (length,) = struct.unpack_from("!H", octets, 50)
     tlvs = octets[52 : 48 + length]
     instructions = octets[48 + (length + 7 & ~7) :]
-    return xid, command, SwitchEntry(table, priority, tlvs, instructions, cookie), cookie, mask
+    return xid, command, SwitchEntry.of(table, priority, tlvs, instructions, cookie), cookie, mask
 
 
 def commands(messages: list[tuple[int, SwitchEntry]]) -> Iterator[int]:

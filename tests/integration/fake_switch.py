@@ -9,10 +9,11 @@ import random
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
-HELLO, ERROR, ECHO_REQUEST, EXPERIMENTER, FEATURES_REPLY, PACKET_IN, PORT_STATUS = 0, 1, 2, 4, 6, 10, 12
+HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, EXPERIMENTER, FEATURES_REPLY, PACKET_IN, PORT_STATUS = 0, 1, 2, 3, 4, 6, 10, 12
 FEATURES_REQUEST, MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY = 5, 18, 19, 20, 21
 PORT_DESC, FLOW = 13, 1
 LOCAL = 0xFFFFFFFE
@@ -135,15 +136,14 @@ def malformed(_number: int) -> None:
             struct.pack("!BBHI", 4, FEATURES_REPLY, 3, 1),
         )
     ):
-        state = {"sent": False}
+        left, peer = [sent], connect()
 
-        def also(received: Message, sent: bytes = sent, state: dict[str, bool] = state) -> bytes | None:
-            if received[0] == BARRIER_REQUEST and not state["sent"]:
-                state["sent"] = True
-                return message(BARRIER_REPLY, received[1]) + sent
+        def also(received: Message, left: list[bytes] = left, peer: socket.socket = peer) -> bytes | None:
+            if received[0] == BARRIER_REQUEST and left:
+                peer.settimeout(0.5)
+                return message(BARRIER_REPLY, received[1]) + left.pop()
             return None
 
-        peer = connect()
         peer.settimeout(2)
         serve(peer, 2000 + number, also)
 
@@ -217,6 +217,7 @@ def refusing(_number: int) -> None:
     def own(received: Message) -> bytes | None:
         kind, xid, body = received
         if kind == EXPERIMENTER:
+            peer.settimeout(0.5)
             return message(ERROR, xid, struct.pack("!HHI", 0xFFFF, 2300, 0x4F4E4600) + message(kind, xid, body)[:64])
         return None
 
@@ -259,6 +260,7 @@ def chatter(number: int) -> None:
         if received[0] != BARRIER_REQUEST or not state["left"]:
             return None
         peer.sendall(message(BARRIER_REPLY, received[1]))
+        peer.settimeout(1)
         try:
             while state["left"] > 0:
                 state["left"] -= 1
@@ -274,7 +276,32 @@ def chatter(number: int) -> None:
     serve(peer, 8000, own)
 
 
-MODES = (garbage, wrong_versions, malformed, halves, crowd, packets, endless, refusing, many, impostor, chatter)
+def echoes(number: int) -> None:
+    """Not the policy's bridge: asks for an echo every 20 ms for NUMBER seconds, and tells the slowest answer."""
+    times: list[float] = []
+
+    def own(received: Message) -> bytes | None:
+        kind, xid, body = received
+        if kind == ECHO_REPLY:
+            times.append(time.monotonic() - struct.unpack("!d", body)[0])
+        if kind == ECHO_REQUEST:
+            return message(ECHO_REPLY, xid, body)
+        if kind == MULTIPART_REQUEST and struct.unpack_from("!H", body)[0] == PORT_DESC:
+            return multipart(PORT_DESC, xid, port(b"other0", LOCAL))
+        return None
+
+    peer = connect()
+    threading.Thread(target=serve, args=(peer, 9000, own), daemon=True).start()
+    time.sleep(0.5)
+    for asked in range(number * 50):
+        peer.sendall(message(ECHO_REQUEST, asked, struct.pack("!d", time.monotonic())))
+        if not asked:
+            print("asking", flush=True)
+        time.sleep(0.02)
+    print(f"{len(times)} answers, the slowest after {max(times) * 1000:.0f} ms", flush=True)
+
+
+MODES = (echoes, garbage, wrong_versions, malformed, halves, crowd, packets, endless, refusing, many, impostor, chatter)
 
 
 def main() -> None:

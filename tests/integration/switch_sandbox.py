@@ -19,6 +19,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 RYU_MANAGER = Path(sys.executable).with_name("ryu-manager")
 REST_PORT = 8080
+EXAMPLE = ROOT / "policies/documents/privacy-router.json"
+PORTS = ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")  # the example's
 
 _INIT = (
     "mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && ip link set lo up && echo ready && exec sleep infinity"

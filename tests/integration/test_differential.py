@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from random import Random
 
@@ -33,6 +33,11 @@ from ryu_apps.verify.tables import bridge
 Entries = tuple[FlowEntry, ...]
 ROUNDS = 400 if os.environ.get("SOAK") else 50
 PACKETS = 120  # a round, of each of the two kinds
+GATEWAYS = {  # port -> clients, own address
+    "internal_100": (IPv4Network("10.100.0.0/24"), IPv4Address("10.99.0.100")),
+    "internal_102": (IPv4Network("10.100.1.0/24"), IPv4Address("10.99.0.102")),
+}
+XRAYS = ("internal_101", "internal_103")
 _STEP = re.compile(r"^ ?(\d+)\. (.*)$", re.MULTILINE)
 _PRIORITY = re.compile(r"priority (\d+)")
 _TOP_LEVEL = re.compile(r",(?![^()]*\))")
@@ -117,8 +122,8 @@ def test_policies(oracle: Oracle, seed: int) -> None:
 
 def keeps_its_promises(oracle: Oracle, random: Random, policy: PrivacyRouter, entries: Entries, what: str) -> None:
     """What the switch itself sends, of a policy that the verifier accepted."""
-    clients, mesh = policy.chain.client_subnet, policy.netmaker.subnet
-    beside = {"internal_100": {"warp0"}, "warp0": {"internal_100", "internal_101"}, "internal_101": {"warp0"}}
+    mesh = policy.netmaker.subnet
+    beside = {port: {"warp0"} for port in (*GATEWAYS, *XRAYS)} | {"warp0": {*GATEWAYS, *XRAYS}}
     for _ in range(PACKETS):
         packet = packet_near(random, entries)
         _, sent = oracle.trace(packet)
@@ -129,10 +134,22 @@ def keeps_its_promises(oracle: Oracle, random: Random, policy: PrivacyRouter, en
         source = IPv4Address(words.get("arp_spa") or words.get("nw_src") or 0)
         assert set(sent) <= beside.get(port, set(MESH)), (what, match_text(packet))
         assert not any(word in words for word in ("ipv6", "tcp6", "udp6", "icmp6")), (what, match_text(packet))
-        if port == "internal_100":
-            assert source in clients or source == IPv4Address("10.99.0.100"), (what, match_text(packet))
+        if port in GATEWAYS:
+            clients, own = GATEWAYS[port]
+            assert source in clients or source == own, (what, match_text(packet))
+        if port == "warp0" and "arp" not in words:
+            assert set(sent) <= open_to(source, policy), (what, match_text(packet))
         if port in MESH and "arp" not in words:
             assert source in mesh, (what, match_text(packet))
+
+
+def open_to(source: IPv4Address, policy: PrivacyRouter) -> set[str]:
+    """Where the WARP hop's packets may go: a client's to its own gateway, and to the Xray that its lowest bit names."""
+    for gateway, (clients, _) in GATEWAYS.items():
+        if source in clients and policy.xray.further:
+            own = XRAYS[int(source) & 1]
+            return {gateway, own if policy.xray.enabled else "internal_103"}
+    return {*GATEWAYS, *XRAYS}
 
 
 def test_any_entries(oracle: Oracle, seed: int) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from host_sandbox import needs_root
-from pyroute2 import netns
+from own_namespace import own_namespace
 
 from host_agent.drivers import ipset
+from host_agent.drivers.memory import Memory
 from host_agent.errors import AgentError
 from host_agent.prefixes import Family, Prefixes, Seal
 from host_agent.state import IpSet
@@ -24,21 +25,10 @@ from host_agent.state import IpSet
 pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 
 
-HOLDER = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo ready && exec sleep infinity"]
-
-
 @pytest.fixture(autouse=True)
 def namespace() -> Iterator[None]:
-    """A network namespace without a name, which this thread enters; it goes when its process ends."""
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    holder = subprocess.Popen(HOLDER, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None and holder.stdout.readline() == "ready\n"
-    netns.setns(f"/proc/{holder.pid}/ns/net")
-    yield
-    netns.setns(home)
-    os.close(home)
-    holder.kill()
-    holder.communicate()
+    with own_namespace():
+        yield
 
 
 def run(*words: str) -> str:
@@ -116,7 +106,8 @@ def test_sets_of_others_are_neither_ours_nor_touched() -> None:
     run("ipset", "add", "LISTED", "ru")
     before = run("ipset", "save")
     assert ipset.read() == frozenset()
-    assert ipset.strangers(["ru", "de", "BITS"]) == {"ru", "BITS"} and ipset.strangers([]) == frozenset()
+    assert ipset.look({a_set(name, "192.0.2.0/24") for name in ("ru", "de", "BITS")}).strangers == {"ru", "BITS"}
+    assert ipset.look().strangers == frozenset()
     with pytest.raises(AgentError, match="ipset ru: a set of this name appeared meanwhile"):
         ipset.replace({a_set("ru", "192.0.2.0/24"), a_set("de", "192.0.2.0/24")}, ())
     assert ipset.read() == {a_set("de", "192.0.2.0/24")}, "one that cannot be made does not stop the others"
@@ -260,3 +251,16 @@ def test_entries_that_are_not_known_cannot_be_put_in_place() -> None:
     with pytest.raises(TypeError):
         ipset.replace({IpSet("ru", "ipv4", Seal(1, 1))}, ())
     assert run("ipset", "list", "-name") == ""
+
+
+@pytest.mark.parametrize("networks", [["192.0.2.0/24", "203.0.113.0/24"], ["2001:db8::/32", "2001:dba::/32"]])
+def test_what_is_wanted_or_was_read_before_is_not_believed_to_be_there(networks: list[str]) -> None:
+    memory, wanted = Memory(), a_set("ru", *networks)
+    ipset.replace({wanted}, ())
+    assert ipset.look({wanted}, memory).ours == ipset.look({wanted}, memory).ours == {wanted}
+    run("ipset", "del", "ru", networks[1])
+    run("ipset", "add", "ru", networks[1].replace("113", "114").replace("dba", "dbb"))
+    for remembered in (memory, Memory()):
+        assert ipset.look({wanted}, remembered).ours == ipset.read_whole() != {wanted}
+    run("ipset", "destroy", "ru")
+    assert ipset.look({wanted}, memory).ours == frozenset()

@@ -29,6 +29,11 @@ def changes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return reports("lan_flips.py", tmp_path_factory.mktemp("changes"), count, timeout=1800 if SOAK else 300)
 
 
+@pytest.fixture(scope="module")
+def blows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return reports("lan_flush.py", tmp_path_factory.mktemp("blows"), "4" if SOAK else "1", timeout=600)
+
+
 def test_the_capture_would_see_a_leak(states: dict[str, dict[str, Any]]) -> None:
     control = states[CONTROL]
     assert control["wrong"] == {}
@@ -51,3 +56,32 @@ def test_no_packet_leaks_while_things_change(changes: list[dict[str, Any]]) -> N
     kinds = {each["test"].split(" from")[0] for each in changes}
     assert kinds == {"flips", "killed at every step", "links that flap"}
     assert all(each["kills"] > 3 for each in changes if each["test"].startswith("killed"))
+
+
+def test_no_packet_leaks_when_strangers_flush(blows: list[dict[str, Any]]) -> None:
+    """Chains, tables, sets, ip rules and routes are taken away, one after the other, and nobody puts them back."""
+    held = [each for each in blows if not each.get("wanted", True)]
+    assert len(held) > 25
+    for each in held:
+        assert (each["leaks"], each["asked"]) == ({}, []), f"{each['policy']}: {each['test']}"
+        assert each["dropped"] == 0 and each["control"] > 0 and each["sent"] > 100
+
+
+def test_without_the_guard_they_would(blows: list[dict[str, Any]]) -> None:
+    """Positive control: what is taken away matters, and the capture sees it."""
+    first = [each for each in blows if each.get("wanted") and each["policy"] == blows[0]["policy"]]
+    assert len(first) == 5
+    for each in first:
+        assert each["leaks"], each["test"]
+    assert first[0]["asked"], "with everything gone, the router answers clients' queries"
+
+
+def test_when_all_is_flushed_run_puts_it_back(blows: list[dict[str, Any]]) -> None:
+    """The one thing that opens a way: every table at once, the guard's, too. It is open for less than this."""
+    (window,) = (each for each in blows if each["test"] == "window")
+    assert window["control"] > 0 and max(window["milliseconds"]) < 2000
+
+
+def test_a_table_that_leads_to_another_device_is_followed(blows: list[dict[str, Any]]) -> None:
+    (seen,) = (each for each in blows if each["test"] == "another device")
+    assert seen["milliseconds"] < 5000

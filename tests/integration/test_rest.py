@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import pytest
 from rest_client import Answer, RestClient, token
-from switch_sandbox import ROOT, RYU_MANAGER, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, PORTS, ROOT, RYU_MANAGER, Controller, Sandbox, Switch, wait_for
 
 from policies.load import load
 from ryu_apps.pipeline import compile_pipeline
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
-PORTS = ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")
 ENTRIES = len(compile_pipeline(load(EXAMPLE)))
 WEB = "in_port=internal_100,tcp,nw_src=10.100.0.2,nw_dst=198.51.100.80,tp_dst=80"
 
@@ -179,16 +177,28 @@ def test_an_edit_by_hand_that_was_refused_is_not_overwritten_by_an_edit_of_a_fun
     assert running.client.get("/v1/status").json["policy"]["problems"] == []
 
 
-def test_a_switch_that_refuses_is_named(running: Running) -> None:
+def test_what_a_switch_refuses_is_put_back(running: Running) -> None:
+    """The former policy is in force again: in the file, in the controller and on the switch."""
     limit = ("--", "--id=@t", "create", "flow_table", "flow_limit=1", "overflow_policy=refuse")
+    before, document = running.switch.dump(), running.document()
     running.switch.vsctl(*limit, "--", "set", "bridge", "ovsbr0", "flow_tables:20=@t")
     try:
-        document = running.document()
         document["privacy_router"]["openflow"]["function_routing"][0]["match_fields"] = {"ip": "nw_dst=100.104.70.21"}
-        problem = assert_problem(running.put("/v1/policy", document), 502)
-        assert problem["switches"][0]["outcome"] == "failed" and "TABLE_FULL" in problem["switches"][0]["reason"]
+        moved = {"target_socket": "internal_200", "match_fields": "ip,nw_dst=100.104.70.31"}
+        for put in (("/v1/policy", document), ("/v1/functions/vector_db", {"routes": [moved]})):
+            problem = assert_problem(running.put(*put), 502)
+            (outcome,), (again,) = problem["switches"], problem["put_back"]
+            assert (outcome["name"], outcome["outcome"]) == ("ovsbr0", "failed") and "TABLE_FULL" in outcome["reason"]
+            refusal = outcome["refusal"]
+            assert refusal["item"] == "function route vector_db" and "nw_dst=100.104.70" in refusal["entry"]
+            assert refusal["line"] > 1 and "function_routing[0]" in refusal["document"]
+            assert again["outcome"] == "unchanged" and "in force again" in problem["detail"]
+            assert running.controller.policy.read_text() == EXAMPLE.read_text()
+            assert running.document() == json.loads(EXAMPLE.read_text())
+            assert running.switch.dump() == before
     finally:
         running.switch.vsctl("clear", "bridge", "ovsbr0", "flow_tables")
+    assert not any(running.controller.switch()["drift"].values())
 
 
 # --- functions

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 from rest_client import RestClient, token
-from switch_sandbox import ROOT, Controller, Sandbox, Switch
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 REST = "http://127.0.0.1:8080"
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 EXAMPLES = "200" if os.environ.get("SOAK") else "12"
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"

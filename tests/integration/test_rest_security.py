@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from certificates import Authority
 from rest_client import Answer, RestClient, token
-from switch_sandbox import ROOT, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
+
+from policies.document import LARGEST
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 ELSEWHERE = "192.0.2.7"
 EMPTY_HEAD = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -118,7 +119,7 @@ def test_sizes_and_times_are_bounded(sandbox: Sandbox, client: RestClient) -> No
     bearer = {"Authorization": f"Bearer {token(sandbox)}", "Content-Type": "application/json"}
     megabyte = 1024 * 1024
     assert_problem(client.ask("PUT", "/v1/functions/x", b"x" * megabyte, headers=bearer), 400)
-    for path, size in (("/v1/functions/x", megabyte + 1), ("/v1/policy", 16 * megabyte + 1), ("/v1/trace", 10**12)):
+    for path, size in (("/v1/functions/x", megabyte + 1), ("/v1/policy", LARGEST + 1), ("/v1/trace", 10**12)):
         head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer['Authorization']}\r\n"
         method = head.replace("PUT", "POST") if path == "/v1/trace" else head
         _, answer = client.raw(f"{method}Content-Length: {size}\r\n\r\nx".encode())
@@ -219,9 +220,7 @@ def test_the_log_as_json_is_one_object_a_line(sandbox: Sandbox) -> None:
     switch.add_ports("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")
     controller = start(sandbox, log_format="json")
     controller.wait_until_confirmed(1)
-    lines = controller.log.read_text().splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("{"))
-    records = [json.loads(line) for line in lines[first:]]
+    records = [json.loads(line) for line in controller.log.read_text().splitlines()]
     change = next(record for record in records if record["kind"] == "change")
     assert (change["switch"], change["trigger"], change["confirmed"]) == ("ovsbr0", "connected", True)
     assert change["milliseconds"] > 0 and change["level"] == "info" and change["time"].endswith("Z")

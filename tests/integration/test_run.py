@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ AT_ONCE, SOON = 0.3, 1.0  # seconds: ip rules and routes; everything else
 
 
 class Run:
-    """A ``run`` on a node, and what it said."""
+    """A ``run`` on a node, and what it said. ``command``: another program that does the same."""
 
-    def __init__(self, node: Node, log: Path, *extra: str) -> None:
+    def __init__(self, node: Node, log: Path, *extra: str, command: Sequence[str] = ()) -> None:
         self.node, self.log = node, log
         where = ("--policy", node.policy, "--state-dir", node.state, "--config-dir", node.config)
-        command = [*node._enter, *extra, str(AGENT), "run", "--json", *map(str, where)]
+        program = command or (str(AGENT), "run", "--json", *map(str, where))
         with log.open("ab") as stream:
-            self.outer = subprocess.Popen(command, stderr=stream)
+            self.outer = subprocess.Popen([*node._enter, *extra, *program], stderr=stream)
 
     def said(self, event: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 from host_examples import WGCF
-from host_sandbox import AGENT, EXAMPLE, ROOT, Node, needs_root, wait_for
+from host_sandbox import AGENT, ROOT, Node, needs_root, wait_for
 from test_confirm import state
-from test_run import running
 
 pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 
@@ -66,7 +65,10 @@ def test_what_may_cut_the_operator_off_needs_his_word(node: Node, tmp_path: Path
     policy = tmp_path / "director.json"
     director = {
         "xray": {"clients": ["192.0.2.0/24"]},
-        "advanced": {"lan": {"interfaces": ["uplink0"], "subnets": ["192.0.2.0/24"]}},
+        "advanced": {
+            "lan": {"interfaces": ["uplink0"], "subnets": ["192.0.2.0/24"]},
+            "tunnel_director": {"hash_file": str(tmp_path / "hash" / "tun_dir_rules.sha256")},
+        },
     }
     policy.write_text(json.dumps(director))
     where = ("--policy", policy, "--state-dir", node.state, "--config-dir", node.config)
@@ -195,50 +197,3 @@ def test_register_runs_wgcf_only_on_the_operators_word(node: Node, tmp_path: Pat
     made = node.attempt("env", f"PATH={fake.parent}:/usr/bin:/bin", AGENT, *register, "--accept-tos")
     assert made.returncode == 0, made.stderr
     assert (config / "wgcf-profile.conf").stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.soak
-def test_a_dead_endpoint_is_left_for_another_port(node: Node, tmp_path: Path) -> None:
-    """Nobody listens on the profile's port; WARP's other port is one of the policy's ``warp.ports``."""
-    document = json.loads(EXAMPLE.read_text())
-    document["privacy_router"]["warp"]["ports"] = [500, 1701]
-    node.policy = tmp_path / "policy.json"
-    node.policy.write_text(json.dumps(document))
-    for words in (
-        "ip netns add warpend",
-        "ip link set isp0 netns warpend",
-        "ip -n warpend link set isp0 up",
-        "ip -n warpend address add 192.0.2.1/24 dev isp0",
-        "ip -n warpend address add 198.51.100.1/32 dev isp0",
-    ):
-        node.run(*words.split())
-    keys = [subprocess.run(["wg", "genkey"], capture_output=True, text=True, check=True).stdout.strip() for _ in "ab"]
-    public = [
-        subprocess.run(["wg", "pubkey"], input=key, capture_output=True, text=True, check=True).stdout.strip()
-        for key in keys
-    ]
-    profile = WGCF.replace("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", keys[0])
-    (node.config / "wgcf-profile.conf").write_text(
-        profile.replace("AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=", public[1])
-    )
-    server = tmp_path / "server.conf"
-    server.write_text(
-        f"[Interface]\nPrivateKey = {keys[1]}\nListenPort = 500\n"
-        f"[Peer]\nPublicKey = {public[0]}\nAllowedIPs = 0.0.0.0/0\n"
-    )
-    endpoint = node.start("ip", "netns", "exec", "warpend", "wireguard-go", "--foreground", "wgend")
-    wait_for(lambda: node.attempt("wg", "show", "wgend").returncode == 0, "the endpoint")
-    node.inside("warpend", "wg", "setconf", "wgend", str(server))
-    node.run("ip", "-n", "warpend", "link", "set", "wgend", "up")
-    try:
-        with running(node, tmp_path) as run:
-            dead, *_ = run.wait("tunnel", 1, 20)
-            assert dead["state"] == "dead" and "no handshake yet" in dead["message"]
-            wait_for(lambda: any(it.get("state") == "up" for it in run.said("tunnel")), "the tunnel to live", 25)
-            said = [it["message"] for it in run.said("tunnel")]
-            assert "endpoint 198.51.100.1:2408 is dead, trying 198.51.100.1:500" in said[1]
-            assert not run.said("repair"), "another of the wanted endpoints is no difference"
-            (row,) = json.loads((node.state / "health.json").read_text())
-            assert (row["device"], row["state"], row["endpoint"]) == ("wgcf", "up", "198.51.100.1:500")
-    finally:
-        endpoint.kill()

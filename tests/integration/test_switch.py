@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from switch_sandbox import ROOT, RYU_MANAGER, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, RYU_MANAGER, Controller, Sandbox, Switch, wait_for
 
 from policies.load import load
 from ryu_apps.ofctl import entry_text
@@ -21,31 +19,8 @@ from ryu_apps.pipeline import compile_pipeline
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
-PORTS = ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")
 ENTRIES = len(compile_pipeline(load(EXAMPLE)))
 FOREIGN = "cookie=0x7, table=40, priority=5,ip,nw_dst=198.51.100.0/24 actions=NORMAL"
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def switch(sandbox: Sandbox) -> Switch:
-    made = Switch(sandbox)
-    made.add_ports(*PORTS)
-    return made
-
-
-@pytest.fixture
-def controller(sandbox: Sandbox) -> Controller:
-    policy = sandbox.directory / "policy.json"
-    shutil.copy(EXAMPLE, policy)
-    return Controller(sandbox, policy)
 
 
 def edit(controller: Controller, old: str, new: str) -> None:

@@ -19,7 +19,7 @@ from ryu_apps.wire import SwitchEntry, switch_entry
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 # IPv4 addresses without the Ethernet type that they need: a switch must refuse it.
-BAD = SwitchEntry(10, 5, Oxm(0x8000, 12, b"\xc0\0\2\1").encode(), b"", item_cookie("bad"))
+BAD = SwitchEntry.of(10, 5, Oxm(0x8000, 12, b"\xc0\0\2\1").encode(), b"", item_cookie("bad"))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_change_of_thousands_is_read_back_whole(connection: Connection) -> Non
 
 def test_delete_spares_an_entry_that_became_anothers(connection: Connection) -> None:
     (ours,) = entries(connection, 1)
-    foreign = ours._replace(cookie=7)
+    foreign = SwitchEntry.of(ours.table, ours.priority, ours.match, ours.instructions, 7)
     connection.commit(Change(add=(foreign,)))
     assert connection.commit(Change(delete=(ours,))).entries == (foreign,)
     connection.commit(Change(add=(ours,)))  # so that the fixture may remove it

@@ -5,54 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import eventlet
 import pytest
 from plain_datapath import PlainDatapath
-from switch_sandbox import ROOT, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
 
 from ryu_apps import messages, monitor
 from ryu_apps.flow import MESH
 from ryu_apps.monitor import Event
+from ryu_apps.wire import SwitchEntry
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 T = TypeVar("T")
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 PROXY = Path(__file__).with_name("monitor_refusing_proxy.py")
-PORTS = ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")
 ROUNDS = 200 if os.environ.get("SOAK") else 15
 NORMAL = bytes.fromhex("0004001800000000 00000010fffffffa0000000000000000")  # apply actions: output:NORMAL
 BUDGET = 0.1  # seconds from a foreign change to its repair
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def switch(sandbox: Sandbox) -> Switch:
-    made = Switch(sandbox)
-    made.add_ports(*PORTS)
-    return made
-
-
-@pytest.fixture
-def controller(sandbox: Sandbox, switch: Switch) -> Controller:
-    policy = sandbox.directory / "policy.json"
-    shutil.copy(EXAMPLE, policy)
-    made = Controller(sandbox, policy)
-    made.start()
-    made.wait_until_confirmed(1)
-    return made
+def controller(switch: Switch, controller: Controller) -> Controller:
+    """At work."""
+    controller.start()
+    controller.wait_until_confirmed(1)
+    return controller
 
 
 class Witness:
@@ -115,9 +99,11 @@ def test_a_foreign_change_is_put_back_within_100_ms(sandbox: Sandbox, switch: Sw
         if number % 3 == 0:
             vandal.send(messages.delete_message(victim, 5))
         elif number % 3 == 1:
-            vandal.send(messages.add_message(victim._replace(instructions=NORMAL), 5))
+            altered = SwitchEntry.of(victim.table, victim.priority, victim.match, NORMAL, victim.cookie)
+            vandal.send(messages.add_message(altered, 5))
         else:
-            vandal.send(messages.add_message(victim._replace(priority=7000 + number, cookie=7), 5))
+            foreign = SwitchEntry.of(victim.table, 7000 + number, victim.match, victim.instructions, 7)
+            vandal.send(messages.add_message(foreign, 5))
         eventually(lambda: len(witness.seen) >= 2, "the repair")
         times.append(witness.seen[-1][0] - started)
     assert {entry for entry in vandal.connection.read().entries if entry.table == MESH} == set(held)
@@ -185,3 +171,21 @@ def test_a_switch_that_tells_nothing_is_polled(sandbox: Sandbox, switch: Switch)
     switch.ofctl("del-flows", "ovsbr0")
     wait_for(lambda: switch.dump() == before, "the poll", seconds=6)
     assert controller.wait_until_confirmed(2)["last_change"]["trigger"] == "poll"
+
+
+@pytest.mark.parametrize("other", ["ovs-ofctl", "another controller"])
+def test_no_role_keeps_others_from_writing(sandbox: Sandbox, switch: Switch, other: str) -> None:
+    """A MASTER makes other MASTERs SLAVEs, which may not write. Whoever asks for no role is EQUAL, and may.
+
+    So the roles of OpenFlow 1.3 (6.3.6) are no protection, and what others write has to be put back.
+    """
+    master = PlainDatapath(sandbox.directory / "ovsbr0.mgmt")
+    master.send(struct.pack("!BBHIIxxxxQ", 4, 24, 24, 7, 2, 1))  # OFPT_ROLE_REQUEST: MASTER, generation 1
+    assert master.connection.answers(5)
+    if other == "ovs-ofctl":
+        switch.ofctl("add-flow", "ovsbr0", "table=40,actions=drop")
+    else:
+        rival = PlainDatapath(sandbox.directory / "ovsbr0.mgmt")
+        rival.send(messages.add_message(SwitchEntry.of(40, 0, b"", b"", 7), 5))
+        assert rival.connection.answers(5)
+    assert any("table=40" in line for line in switch.dump())

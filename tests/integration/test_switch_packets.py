@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from switch_sandbox import ROOT, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 NAMESPACES = {
     "internal_100": ("ct100", "10.99.0.100/24"),
     "warp0": ("warp", "10.99.0.1/24"),

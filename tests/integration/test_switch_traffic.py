@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -18,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from switch_sandbox import ROOT, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 SOAK = bool(os.environ.get("SOAK"))
 ROUNDS = 300 if SOAK else 3
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 NAMESPACES = {
     "internal_100": ("ct100", "10.99.0.100/24"),
     "warp0": ("warp", "10.99.0.1/24"),
@@ -53,14 +53,18 @@ FLOWS = {
 }
 
 
+Flow = tuple[str, str, str]
+Flows = list[tuple[Flow, set[str]]]
+
+
 class Account:
     """What was sent and heard since the last account."""
 
-    def __init__(self, report: dict[str, Any]) -> None:
+    def __init__(self, report: dict[str, Any], flows: Flows) -> None:
         self.sent = sum(report["sent"])
-        self.astray: list[tuple[tuple[str, str, str], str, int]] = []
+        self.astray: list[tuple[Flow, str, int]] = []
         self.lost: dict[str, int] = {}  # by the port at which it did not come in
-        for (flow, right), sent, heard in zip(FLOWS.items(), report["sent"], report["heard"], strict=True):
+        for (flow, right), sent, heard in zip(flows, report["sent"], report["heard"], strict=True):
             # Hearing more than was sent would be a packet that came twice.
             self.astray += [(flow, port, count) for port, count in heard.items() if port not in right or count > sent]
             for port in right:
@@ -68,10 +72,14 @@ class Account:
 
 
 class Traffic:
-    def __init__(self, sandbox: Sandbox) -> None:
+    """A packet of each flow every ``interval`` seconds."""
+
+    def __init__(self, sandbox: Sandbox, flows: Flows, interval: float) -> None:
+        self._flows = flows
         names = {"ovsbr0": "", **{port: namespace for port, (namespace, _) in NAMESPACES.items()}}
-        script = Path(__file__).with_name("traffic.py")
-        command = [sys.executable, "-I", str(script), json.dumps(names), json.dumps([list(flow) for flow in FLOWS])]
+        script = str(Path(__file__).with_name("traffic.py"))
+        sent = json.dumps([flow for flow, _ in flows])
+        command = [sys.executable, "-I", script, json.dumps(names), sent, str(interval)]
         self._process = subprocess.Popen(
             [*sandbox.enter, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -92,7 +100,11 @@ class Traffic:
         assert self._say(" ".join(("open", *ports))) == "opened"
 
     def account(self) -> Account:
-        return Account(json.loads(self._say("report")))
+        return Account(json.loads(self._say("report")), self._flows)
+
+    def end(self) -> None:
+        assert self._say("end") == ""
+        self._process.wait()
 
 
 class Lab:
@@ -109,8 +121,11 @@ class Lab:
         self.controller.start()
         self.controller.wait_until_confirmed(1)
         self.table = self.switch.dump()
-        self.traffic = Traffic(sandbox)
+        self.traffic = self.ordinary_traffic()
         time.sleep(0.3)
+
+    def ordinary_traffic(self) -> Traffic:
+        return Traffic(self.sandbox, list(FLOWS.items()), 0.004)
 
     def replug(self, *ports: str) -> None:
         """As the host agent does after the ports have come back."""
@@ -222,6 +237,34 @@ def test_another_controller_writes_and_deletes(lab: Lab) -> None:
     account = lab.traffic.account()
     assert account.astray == []
     assert 0 <= sum(account.lost.values()) < account.sent * 0.1
+
+
+def test_the_moment_until_a_foreign_entry_is_gone(lab: Lab) -> None:
+    """The one way by which packets can go astray: until it is removed, a switch does what a foreign entry says.
+
+    No role keeps others from writing (test_switch_drift.py).
+    """
+    client: Flow = ("internal_100", CLIENT, TARGET)
+    lab.traffic.end()
+    dense = Traffic(lab.sandbox, [(client, {"warp0"})] * 10, 0.001)
+    dense.account()
+    counts, moments = [], []
+    try:
+        for number in range(min(2 * ROUNDS, 100)):
+            started = time.monotonic()
+            astray = f"cookie=9,table=0,priority={60000 + number},in_port=internal_100,actions=output:nm-privacy"
+            lab.switch.ofctl("add-flow", "ovsbr0", astray)
+            wait_for(lab.settled, "the repair")
+            a_second = 1 / (time.monotonic() - started)
+            account = dense.account()
+            counts.append(sum(count for _, port, count in account.astray if port == "nm-privacy"))
+            moments.append(1000 * counts[-1] / (account.sent * a_second))
+    finally:
+        dense.end()
+        lab.traffic = lab.ordinary_traffic()
+    packets, moment = statistics.median(counts), statistics.median(moments)
+    print(f"astray: median {packets:.0f} packets, {moment:.1f} ms; worst {max(counts)}, {max(moments):.1f} ms")
+    assert max(moments) < 100
 
 
 def test_a_port_is_removed_and_comes_back(lab: Lab) -> None:

@@ -1,10 +1,11 @@
 """Continuous traffic through a switch, every packet accounted: run in a sandbox, steered by lines on standard input.
 
-    traffic.py NAMES FLOWS      JSON: {port: namespace, ...} ("" is this one), [[port, source, target], ...]
+    traffic.py NAMES FLOWS INTERVAL     JSON: {port: namespace, ...} ("" is this one), [[port, source, target], ...]
 
 One numbered UDP packet of each flow every INTERVAL seconds, as raw frames, so that nothing depends on a kernel's
 routes; a listener on each port. Lines: "report" prints what was sent and at which ports it came in since the last
-report, once the last packets have arrived; "open PORT ..." opens the sockets of ports that have come back.
+report, once the last packets have arrived; "open PORT ..." opens the sockets of ports that have come back; "end" ends
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import struct
 import sys
 import time
 
-INTERVAL = 0.004  # seconds
 SETTLING = 0.3  # seconds in which the last packets arrive
 MAGIC = b"privacy-router-traffic"
 CLONE_NEWNET = 0x40000000
@@ -110,18 +110,20 @@ class Traffic:
 
 
 def main() -> None:
-    traffic = Traffic(json.loads(sys.argv[1]), json.loads(sys.argv[2]))
+    traffic, interval = Traffic(json.loads(sys.argv[1]), json.loads(sys.argv[2])), float(sys.argv[3])
     os.set_blocking(0, False)
     print("ready", flush=True)
     while True:
         traffic.send()
-        traffic.listen(INTERVAL)
+        traffic.listen(interval)
         line = sys.stdin.readline().split()
         if line[:1] == ["report"]:
             traffic.report()
         elif line[:1] == ["open"]:
             traffic.open(*line[1:])
             print("opened", flush=True)
+        elif line[:1] == ["end"]:
+            return
 
 
 if __name__ == "__main__":

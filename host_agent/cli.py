@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from host_agent import actual, former_settings, last_good, operate, survey
 from host_agent.apply import apply
@@ -23,7 +22,7 @@ from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Conflict, Refused
 from host_agent.lock import locked
 from host_agent.plan import plan
-from host_agent.report import Status, status
+from host_agent.report import in_words, status
 from host_agent.state import HostState
 from host_agent.steps import Step
 from policies.addresses import address_plan
@@ -31,14 +30,8 @@ from policies.errors import DocumentError
 from policies.host_model import Policy
 from policies.load_node import load_for_node
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 EXIT_CODES = """exit codes: 0 done or in sync, 1 differences or not converged, 2 bad usage or invalid document,
 3 something is missing on this machine, 4 another run holds the lock"""
-
-
-PIPED_WIDTH = 160  # columns of a table that no terminal shows
 
 
 @dataclass
@@ -83,22 +76,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     policy = os.environ.get("PRIVACY_ROUTER_POLICY", "/etc/privacy-router/policy.json")
-    common.add_argument("--policy", type=Path, default=Path(policy), help="policy document (default: %(default)s)")
-    common.add_argument(
-        "--state-dir", type=Path, default=Path("/var/lib/privacy-router"), help="keys and rendered files (%(default)s)"
-    )
-    common.add_argument(
-        "--config-dir", type=Path, default=Path("/etc/privacy-router"), help="wgcf-profile.conf (%(default)s)"
-    )
+    for option, kind, default, holds in (
+        ("--policy", "FILE", policy, "policy document"),
+        ("--state-dir", "DIR", "/var/lib/privacy-router", "keys and rendered files"),
+        ("--config-dir", "DIR", "/etc/privacy-router", "where wgcf-profile.conf is"),
+    ):
+        words = f"{holds} (%(default)s)"
+        common.add_argument(option, metavar=kind, type=Path, default=Path(default), help=words)
     common.add_argument(
         "--topology",
+        metavar="FILE",
         type=Path,
         default=Path(topology) if (topology := os.environ.get("PRIVACY_ROUTER_TOPOLOGY")) else None,
         help="topology document, if there are several nodes",
     )
-    common.add_argument("--node", default=socket.gethostname(), help="this machine's name in it (%(default)s)")
+    host = socket.gethostname()
+    common.add_argument("--node", metavar="NAME", default=host, help="this machine's name there (%(default)s)")
     common.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    parser = argparse.ArgumentParser(prog="privacy-agent", description=__doc__, epilog=EXIT_CODES)
+    words = "Make this machine's network as the policy document says, keep it so, show it, or take it down again."
+    parser = argparse.ArgumentParser(prog="privacy-agent", description=words, epilog=EXIT_CODES)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, words in {
         "apply": "make the machine as the policy says, and verify it",
@@ -134,8 +130,8 @@ def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int
         count = apply(wanted, namespaces, arguments.state_dir, output.done)
         former_settings.give_back(arguments.state_dir, wanted, namespaces)
     operate.after_apply(arguments, facts, output)
-    for item in wanted.waiting:
-        output.line(f"waiting: {item}")
+    for words in in_words(wanted.waiting):
+        output.line(words)
     output.line(f"in sync: {count} steps, {output.seconds:.2f} s")
     output.result(in_sync=True, steps=output.steps, waiting=wanted.waiting, seconds=round(output.seconds, 3))
     return 0
@@ -152,7 +148,9 @@ def _look(policy: Policy, arguments: argparse.Namespace, output: Output) -> int:
         report = status(wanted, found, addresses, namespaces, arguments.state_dir)
     output.result(**report.as_json())
     if not arguments.json:
-        _print_status(report)
+        from host_agent.status_tables import show  # takes long to load, and only ``status`` shows tables
+
+        show(report)
     return 0 if report.in_sync else 1
 
 
@@ -160,7 +158,7 @@ def _plan(wanted: HostState, found: HostState, arguments: argparse.Namespace, ou
     if found.strangers:
         raise Conflict(*sorted(map(str, found.strangers)))
     steps = plan(wanted, found)
-    more = operate.show_plan(arguments, steps, output)
+    more = operate.show_plan(arguments, steps, wanted.waiting, output)
     output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=wanted.waiting, **more)
     return 1 if steps else 0
 
@@ -199,57 +197,3 @@ def _failed(output: Output, code: int, problems: list[str]) -> int:
         print(problem, file=sys.stderr)
     output.result(in_sync=False, exit_code=code, problems=problems, steps=output.steps)
     return code
-
-
-def _print_status(report: Status) -> None:
-    from rich.console import Console  # takes long to load, and only ``status`` prints tables
-
-    console = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
-    places = _table("role", "place", "objects", "state")
-    for row in report.places:
-        differing = f"{row.differences} differ" if row.differences else "in sync"
-        places.add_row(row.role, row.place, str(row.objects), differing)
-    console.print(places)
-    if report.daemons:
-        daemons = _table("daemon", "pid", "namespace", "log")
-        for daemon in report.daemons:
-            daemons.add_row(daemon.name, str(daemon.pid), daemon.namespace, daemon.log)
-        console.print(daemons)
-    if report.peers:
-        peers = _table("WireGuard", "peer", "endpoint", "handshake", "received", "sent")
-        for peer in report.peers:
-            age = "never" if peer.handshake_age is None else f"{peer.handshake_age} s ago"
-            name = f"{peer.namespace}/{peer.device}"
-            peers.add_row(name, peer.public_key, peer.endpoint or "-", age, f"{peer.received} B", f"{peer.sent} B")
-        console.print(peers)
-    if report.tunnels:
-        tunnels = _table("tunnel", "state", "judged by", "endpoint", "since")
-        for tunnel in report.tunnels:
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(tunnel.since))
-            tunnels.add_row(tunnel.device, tunnel.state, tunnel.judged_by, tunnel.endpoint, since)
-        console.print(tunnels)
-    if report.items:
-        items = _table("policy item", "family", "outcome", "packets", "bytes")
-        for item in report.items:
-            items.add_row(item.item, item.family, item.outcome, str(item.packets), str(item.bytes))
-        console.print(items)
-    for kernel in report.kernel:
-        console.print(kernel.command, style="bold", markup=False, highlight=False)
-        for line in kernel.lines:
-            console.print(f"  {line}", markup=False, highlight=False)
-    for title, lines in (
-        ("waiting", report.waiting),
-        ("in the way", report.strangers),
-        ("differs", report.differences),
-    ):
-        for line in lines:
-            console.print(f"{title}: {line}", markup=False, highlight=False)
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

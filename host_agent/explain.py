@@ -259,6 +259,7 @@ class _Walk:
         if device is not None:
             self._into_tunnel(device)
         target = route.via or self.packet.destination
+        self._may_be_switched(route.link, target)
         for name, state in self.state.namespaces.items():
             for address in state.addresses:
                 if address.interface.ip == target and (name, address.link) != (self.namespace, route.link):
@@ -268,6 +269,13 @@ class _Walk:
                     return
         self.say(f"leaves by {route.link}")
         raise _Ended("leaves", route.link)
+
+    def _may_be_switched(self, device: str | None, target: IPAddress) -> None:
+        """A hop's socket reaches those hops alone that it has routes by: ARP for others is not answered."""
+        sockets = {link.name for link in self.here.links if link.kind == "socket"}
+        if device in sockets and target not in {it.via for it in self.here.routes}:
+            self.say(f"leaves by {device} for {target}: the switch takes it to no such neighbour (privacyctl trace)")
+            raise _Ended("dropped")
 
     def _into_tunnel(self, device: WireGuardDevice) -> None:
         peers = [it for it in device.peers if any(self.packet.destination in net for net in it.allowed_ips)]

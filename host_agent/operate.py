@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,11 @@ from host_agent import (
     warp_import,
 )
 from host_agent.desired import desired
-from host_agent.drivers import daemon
+from host_agent.drivers import daemon, ovs
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Refused
 from host_agent.facts import Facts
+from host_agent.report import in_words
 from host_agent.run import run
 from host_agent.run_lock import end_running
 from host_agent.run_log import Log
@@ -86,13 +87,17 @@ def _add_warp(verbs: Any, common: argparse.ArgumentParser) -> None:
     making.set_defaults(operate=_warp_register)
 
 
-def show_plan(arguments: argparse.Namespace, steps: tuple[Step, ...], output: Output) -> dict[str, object]:
-    """The steps in words or as a script; what there is beside the steps, for programs."""
+def show_plan(
+    arguments: argparse.Namespace, steps: tuple[Step, ...], waiting: Sequence[str], output: Output
+) -> dict[str, object]:
+    """The steps in words or as a script, and what waits; what there is beside the steps, for programs."""
     lines = script(steps) if arguments.commands else list(map(str, steps))
     warnings = confirm_path.warnings(steps)
-    for words in (*lines, *(f"# warning: {it}" for it in warnings)):
+    mark = "# " if arguments.commands else ""
+    remarks = [*(f"warning: {it}" for it in warnings), *in_words(waiting)]
+    count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}" if steps else "in sync: nothing to do"
+    for words in (*lines, *(f"{mark}{it}" for it in (*remarks, count))):
         output.line(words)
-    output.line(f"{'# ' if arguments.commands else ''}{len(steps)} steps" if steps else "in sync: nothing to do")
     return {"warnings": warnings, **({"commands": lines} if arguments.commands else {})}
 
 
@@ -177,7 +182,8 @@ def _doctor(arguments: argparse.Namespace, output: Output) -> int:
         found = doctor.findings(doctor_facts.machine(wanted, namespaces, unfinished), wanted)
     for finding in found:
         output.line(f"{finding.where}: {finding.what}\n    cure: {finding.cure}")
-    output.line(f"{len(found)} findings" if found else "nothing hinders the privacy router here")
+    count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
+    output.line(count if found else "nothing hinders the privacy router here")
     output.result(findings=[asdict(finding) for finding in found])
     return 1 if found else 0
 
@@ -218,11 +224,22 @@ def _as_far_as_possible(arguments: argparse.Namespace) -> tuple[HostState, Mappi
     try:
         policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
         facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
-        return desired(policy, facts), facts.namespaces, []
+        wanted = desired(policy, facts)
+        return wanted, facts.namespaces, _of_the_switch(wanted)
     except DocumentError as error:
         return HostState(), {}, [str(problem) for problem in error.problems]
     except AgentError as error:
         return HostState(), {}, list(error.problems)
+
+
+def _of_the_switch(wanted: HostState) -> list[str]:
+    """Why its bridge cannot be read, if it wants one."""
+    try:
+        if wanted.bridges:
+            ovs.read()
+    except AgentError as error:
+        return list(error.problems)
+    return []
 
 
 def _require_root() -> None:

@@ -116,8 +116,11 @@ def _write_files(wanted: HostState, found: HostState) -> Iterator[Step]:
 def _settings(pair: Pair, link: Link | None) -> Iterator[Step]:
     """The kernel settings of one link, or those of no link."""
     name, wanted, found = pair
-    # ip_forward goes first: writing it resets other settings to a host's or a router's.
-    for sysctl in sorted(wanted.sysctls - found.sysctls, key=lambda s: (not s.key.endswith("ip_forward"), s.key)):
+    # ip_forward goes first: writing it resets accept_redirects to a host's or a router's value.
+    missing = wanted.sysctls - found.sysctls
+    if any(it.key.endswith("/ip_forward") for it in missing):
+        missing |= {it for it in wanted.sysctls if it.key.endswith("/all/accept_redirects")}
+    for sysctl in sorted(missing, key=lambda it: (not it.key.endswith("/ip_forward"), it.key)):
         owner = next((it for it in wanted.links if f"/{it.name}/" in sysctl.key), None)
         if owner == link:
             yield SetSysctl(name, sysctl)

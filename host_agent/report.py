@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def status(
         report_node.kernel(wanted, found, rules) if rules else (),
         health.rows(state_dir),
     )
+
+
+def in_words(waiting: Iterable[str]) -> list[str]:
+    """What ``HostState.waiting`` holds, a line each: what waits for something, is degraded, or should be known."""
+    return [it if it.startswith(("degraded: ", "note: ")) else f"waiting: {it}" for it in waiting]
 
 
 def _count(state: NamespaceState) -> int:

@@ -63,7 +63,7 @@ def counted(family: Family) -> list[Counted]:
             item = ITEM.search(rule)
             name = item[1] if item else ""
             ours = COMMENT.search(rule) is not None
-            found.append(Counted(family, table, chain, ITEM.sub("", rule), name, ours, int(packets), int(size)))
+            found.append(Counted(family, table, chain, ITEM.sub("", rule).strip(), name, ours, int(packets), int(size)))
     return found
 
 

@@ -38,7 +38,7 @@ PASSES = 4  # rounds in which a policy must be in force: what one step takes alo
 class Timing:
     """Seconds."""
 
-    look: float = 0.7  # between cheap readings: chains and sets say nothing when they change
+    look: float = 0.5  # between cheap readings: chains and sets say nothing when they change
     whole: float = 10.0  # between whole readings
     names: float = 60.0  # between questions to the name server
     busy: float = 0.1  # until the next try while another run holds the lock
@@ -245,7 +245,7 @@ class Keeper:
     def _objects(self) -> str:
         places = len(self._wanted.namespaces)
         waiting = f", {len(self._wanted.waiting)} waiting" if self._wanted.waiting else ""
-        return f"in sync: {places} network namespaces, {len(self._wanted.daemons)} daemons{waiting}"
+        return f"in sync: {places} network namespaces{waiting}"
 
     def _while_unconfirmed(self) -> None:
         """A change waits for its operator: nothing is repaired. One that nobody watches any more is undone here."""

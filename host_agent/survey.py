@@ -33,7 +33,7 @@ TOOLS = {  # program -> Debian package
     "ipset": "ipset",
 }
 SWITCH_TOOLS = {"ovs-vsctl": "openvswitch-switch"}
-WGCF_ADVICE = "make one: wgcf register && wgcf generate"
+WGCF_ADVICE = "make one: wgcf register && wgcf generate, then privacyctl import wgcf wgcf-profile.conf"
 
 
 def survey(

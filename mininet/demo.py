@@ -115,7 +115,7 @@ def run(options: argparse.Namespace, directory: Path) -> int:
     else:
         console.print(f"\nEvery line held ({time.monotonic() - begin:.0f} s).", highlight=False)
     if options.keep and not error:
-        how_to_look_around(console, lab.pid, door.getsockname()[1], directory)
+        how_to_look_around(console, lab.pid, door.getsockname()[1], directory, options.policy.resolve())
     return 0 if held else 1
 
 
@@ -161,7 +161,7 @@ def show(console: Console, lines: list[Line]) -> None:
     console.print(table, highlight=False)
 
 
-def how_to_look_around(console: Console, pid: int, port: int, directory: Path) -> None:
+def how_to_look_around(console: Console, pid: int, port: int, directory: Path, policy: Path) -> None:
     inside = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
     enter = f"nsenter --all --target {inside} --"
     console.print(
@@ -172,7 +172,7 @@ The lab is still up. Look around:
   flow entries   {enter} ovs-ofctl -O OpenFlow13 --names dump-flows ovsbr0
   the client     {enter} ip netns exec client curl http://198.51.100.80/
   a container    {enter} ip netns exec ct101 bash     (ct100, ct101, ct200, ct201, warp, vps, warpend, internet)
-  host agent     {enter} {sys.prefix}/bin/privacy-agent status --policy {POLICY} \\
+  host agent     {enter} {sys.prefix}/bin/privacy-agent status --policy {policy} \\
                    --state-dir {directory}/state --config-dir {directory}/config
   logs           {directory}/logs
   take it down   make demo-down""",

@@ -6,10 +6,29 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class LabError(Exception):
     """The lab could not be built or a check could not be made. The text names the log to read."""
+
+
+def wait_for(condition: Callable[[], T], what: str, seconds: float = 20) -> T:
+    """The condition's value as soon as it is true. Raises LabError when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise LabError(f"waited {seconds:.0f} s in vain for {what}")
+        time.sleep(0.02)
+    return value
+
+
+def only_child(pid: int) -> int:
+    """The process that unshare(1) or nsenter(1) has forked, as soon as it has."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return int(wait_for(lambda: children.read_text().split(), f"child of process {pid}")[0])
 
 
 class Processes:

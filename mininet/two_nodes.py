@@ -8,7 +8,6 @@ Each node's agent sees only what is on its node, as on two real machines.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from mininet.topo import Topo
 from privacy_chain import Router
 from processes import Processes
+from sandbox import Sandbox
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 BIN = Path(sys.executable).parent
@@ -24,16 +24,6 @@ UPLINK = {"a": "192.0.2.2", "b": "198.51.100.2"}
 MESH = {"a": "100.104.70.1", "b": "100.104.70.2"}
 DATAPATH = {"a": "000000000000000a", "b": "000000000000000b"}
 DEVICE, WIREGUARD_PORT = "netmaker", 51821
-
-_INIT = """
-set -e
-mount -t tmpfs node /run
-mount -t sysfs node /sys
-hostname "$1"
-mkdir /run/netns /run/openvswitch /run/wireguard /run/lock
-echo ready
-exec sleep infinity
-"""
 
 
 class TwoNodes(Topo):  # type: ignore[misc]
@@ -66,19 +56,8 @@ class Machine:
             each.mkdir(mode=0o700, parents=True)
         self.processes = Processes(self.directory / "logs")
         self.topology = self.directory / "topology.json"
-        flags = ["--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--uts"]
-        self._first = subprocess.Popen(
-            ["nsenter", f"--net=/proc/{host.pid}/ns/net", "unshare", *flags, "sh", "-c", _INIT, "init", name],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._first.stdout is not None
-        if self._first.stdout.readline() != "ready\n":
-            raise RuntimeError(f"node {name} did not start")
-        child = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children").read_text().split()[0]
-        self.pid = int(child)
-        self.enter = ["nsenter", "--target", child, "--mount", "--net", "--pid", "--uts", "--"]
-        self.run("ip", "link", "set", "lo", "up")
+        self._sandbox = Sandbox('hostname "$1"', name, network=f"/proc/{host.pid}/ns/net")
+        self.pid, self.enter = self._sandbox.first, self._sandbox.enter
         self.run("ip", "route", "add", "default", "via", SITE[name])
 
     def run(self, *command: str | Path) -> str:
@@ -141,5 +120,4 @@ class Machine:
 
     def close(self) -> None:
         self.processes.kill_all()
-        self._first.kill()
-        self._first.wait()
+        self._sandbox.close()

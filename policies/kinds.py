@@ -214,6 +214,7 @@ def one_of(*words: W) -> Kind[W]:
         for word in words:
             if value == word:
                 return word
-        raise _expected(" or ".join(map(described, words)), value)
+        *others, last = map(described, words)
+        raise _expected(f"{', '.join(others)} or {last}" if others else last, value)
 
     return read

@@ -18,6 +18,8 @@ from policies.read_switch import read_containers, read_netmaker, read_openflow, 
 from policies.reader import Findings, Section
 from policies.rules_host import check_host
 
+ONLY_LAN = "this document is for clients of a LAN (xray, tunnel_director), and asks nothing of a switch"
+
 _TopLevel = make_dataclass("_TopLevel", ["privacy_router", *KEYS, *FOREIGN_KEYS])
 
 
@@ -82,7 +84,7 @@ def _read(document: Document, chain_needed: bool, earlier: PrivacyRouter | None 
         director = read_director(findings, top)
         problems += check_host(director, document.place, frozenset(findings.unread))
     if top.has("privacy_router") or chain_needed or director is None:
-        top.needs("privacy_router")
+        top.needs("privacy_router", ONLY_LAN if director else "this key must be given")
         chain = _read_chain(findings, top, earlier or PrivacyRouter())
         problems += check(chain, document.place, frozenset(findings.unread), earlier)
     if findings.problems or problems:

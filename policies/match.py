@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import lru_cache
 
 from policies.kinds import Unfit, described
 from policies.match_fields import ALIASES, ANY, IMPLIED, KNOWN, REFUSED, WORDS, canonical, writer
+from policies.spelling import did_you_mean
 
 Match = tuple[tuple[str, str], ...]
 
@@ -172,9 +172,7 @@ def _read_field(reading: _Reading, key: str, given: str, value: str | None) -> N
     elif given in REFUSED:
         problem = f"{given} {REFUSED[given]}"
     elif given not in KNOWN:
-        near = get_close_matches(given[:60], sorted(KNOWN), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(KNOWN))}"
-        problem = f"unknown match field {described(given)}; {hint}"
+        problem = f"unknown match field {described(given)}; {did_you_mean(given, KNOWN)}"
     elif (value is None) != (name in WORDS):
         problem = f"{given} needs a value: {given}=..." if value is None else f"{given} is a protocol and has no value"
     elif name in reading.fields:

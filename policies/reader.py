@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from policies.document import Document
 from policies.errors import MOST_PROBLEMS, DocumentError, Problem
 from policies.kinds import Kind, Unfit, described
 from policies.model import Place
+from policies.spelling import did_you_mean
 from policies.tree import LISTS, Node, Nodes, child_path, plain
 
 T = TypeVar("T")
@@ -40,13 +40,6 @@ class Findings:
         """Report a value that could not be read."""
         self.report(line, path, message)
         self.unread.add(path)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown word: the nearest known one, or all of them."""
-    known = sorted(known)
-    near = get_close_matches(word[:60], known, 1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 class Section:
@@ -89,10 +82,10 @@ class Section:
         """The value of a key that must be there; None, and a problem noted, when it is not."""
         return self.read(key, kind, None) if self.needs(key) else None
 
-    def needs(self, key: str) -> bool:
+    def needs(self, key: str, why: str = "this key must be given") -> bool:
         """True if the key is there; a problem is noted if not."""
         if self._is_mapping and key not in self._children:
-            self._findings.lose(self._line, child_path(self.path, key), "missing: this key must be given")
+            self._findings.lose(self._line, child_path(self.path, key), f"missing: {why}")
         return key in self._children
 
     def get(self, key: str) -> Node:

@@ -51,6 +51,10 @@ def _tunnel_path(tunnel: Tunnel, key: str = "") -> str:
     return f"{path}.{key}" if key else path
 
 
+def _as_written(client: Client) -> str:
+    return str(client) if isinstance(client, Mac) or client.num_addresses > 1 else str(client.network_address)
+
+
 def _lists(director: Director) -> Iterator[tuple[str, tuple[Client, ...]]]:
     """Every list of clients that a group has, with its path."""
     yield "xray.clients", director.xray.clients
@@ -68,7 +72,7 @@ def clients_once(case: HostCase) -> Found:
             if first != here:
                 where = case.line(first)
                 hint = "" if group != TUNNELS else "; for a second tunnel when the first is dead, use failover"
-                yield here, f"{client} is named already, by {first} ({where}): remove one of them{hint}"
+                yield here, f"{_as_written(client)} is named already, by {first} ({where}): remove one of them{hint}"
 
 
 def clients_on_the_lan(case: HostCase) -> Found:

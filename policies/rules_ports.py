@@ -87,7 +87,8 @@ def _once(case: Case, claims: list[tuple[str, str, str]]) -> Found:
     for what, name, path in claims:
         if name in first:
             other, other_path = first[name]
-            yield path, f'"{name}" is the name of {what} and of {other} ({case.line(other_path)}): rename one'
+            both = f"{what} and of another" if what == other else f"{what} and of {other}"
+            yield path, f'"{name}" is the name of {both} ({case.line(other_path)}): rename one'
         first.setdefault(name, (what, path))
 
 

@@ -71,7 +71,11 @@ def _check_json(text: str) -> None:
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as error:
-        raise SyntaxFault(error.lineno, f"not valid JSON: {error.msg} (column {error.colno})") from None
+        comma = _comma_too_many(text, error.pos)
+        what = error.msg if comma is None else "nothing follows this comma"
+        column = error.colno if comma is None else comma - text.rfind("\n", 0, comma)
+        line = error.lineno if comma is None else line_at(text, comma)
+        raise SyntaxFault(line, f"not valid JSON: {what} (column {column})") from None
     except RecursionError:
         raise SyntaxFault(1, "not a policy: its lists and mappings are nested far too deep") from None
 
@@ -83,6 +87,12 @@ def _json_string(token: str, line: int) -> str:
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise SyntaxFault(line, "a string holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
     return value
+
+
+def _comma_too_many(text: str, at: int) -> int | None:
+    """The place of a comma before a closing bracket. Python 3.13 stops at the comma, earlier ones at the bracket."""
+    comma = at if text[at : at + 1] == "," else len(text[:at].rstrip()) - 1
+    return comma if re.match(r",\s*[}\]]", text[max(comma, 0) :]) else None
 
 
 def _json_word(word: str, line: int) -> Scalar:
@@ -123,7 +133,9 @@ def yaml_events(text: str) -> Iterator[Event]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1  # it may stand beyond the end
-        raise SyntaxFault(line, f"not valid YAML: {error.problem or error.context}") from None
+        tab = mark is not None and text[mark.index : mark.index + 1] == "\t"
+        what = "a tab, but YAML is indented with spaces" if tab else error.problem or error.context
+        raise SyntaxFault(line, f"not valid YAML: {what}") from None
     except yaml.reader.ReaderError as error:
         raise SyntaxFault(line_at(text, error.position), f"not valid YAML: {error.reason}") from None
     except UnicodeEncodeError as error:

@@ -1,6 +1,6 @@
-"""The operator's command: ``privacyctl check FILE...``, ``privacyctl flows FILE``, ``privacyctl trace FILE PACKET``.
+"""The operator's command: ``check``, ``flows`` and ``trace`` of a document; the other verbs are the host agent's.
 
-Exit codes: 0 the documents are valid; 2 bad usage or an invalid document.
+Exit codes of those three: 0 the documents are valid; 2 bad usage or an invalid document.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ AGENT_VERBS = {
     "plan": ("plan", "say what would be done to this machine"),
     "apply": ("apply", "make this machine as the policy says"),
     "status": ("status", "say how this machine is"),
+    "confirm": ("confirm", "keep what apply --confirm did"),
+    "stop": ("stop", "remove everything of ours from this machine"),
     "explain": ("explain", "say what decides about a client's packet on this machine"),
     "doctor": ("doctor", "say what on this machine is in the way"),
     "import": ("warp import", "take over a WARP profile: import wgcf FILE"),
@@ -56,8 +58,10 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="privacyctl",
-        description="Look at privacy router policies. Needs no root, no network and no switch.",
-        epilog="Exit codes: 0 valid, 2 bad usage or an invalid document.",
+        description="Look at policies: check, flows and trace need no root, no network and no switch. "
+        "Make this machine as they say: these commands are those of privacy-agent.",
+        epilog="Exit codes: 0 valid, done or in sync; 1 differences; 2 bad usage or an invalid document; "
+        "3 something is missing on this machine; 4 another run holds the lock.",
     )
     nodes, node = _of_nodes(), _of_one_node()
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -163,14 +167,15 @@ def _trace(arguments: argparse.Namespace) -> int:
 
     try:
         view = view_for_node(load(arguments.file), arguments.topology, arguments.node)
-        trace = simulate(compile_node(view), arguments.packet)
+        entries = compile_node(view)
+        trace = simulate(entries, arguments.packet)
     except DocumentError as error:
         _report(error)
         return INVALID
     except MatchError as error:
         print(f"the packet: {error}", file=sys.stderr)
         return INVALID
-    print("\n".join(explained(trace)))
+    print("\n".join(explained(trace, {entry.in_port for entry in entries if entry.in_port})))
     return DONE
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ryu_apps.flow import TABLES, FlowEntry
 from ryu_apps.ofctl import actions_text, match_text
 from ryu_apps.simulate import Trace
 
 
-def explained(trace: Trace) -> Iterator[str]:
-    """The tables that the packet meets, with item, entry and line of the document, and where it leaves."""
+def explained(trace: Trace, ports: Collection[str]) -> Iterator[str]:
+    """The tables that the packet meets, with item, entry and line of the document, and where it leaves.
+
+    ``ports``: those that the policy names, for whoever has mistyped one.
+    """
     yield f"packet {match_text(trace.packet)}"
+    port = dict(trace.packet)["in_port"]
+    if port not in ports:
+        yield f"the policy has no port {port}; it has {', '.join(sorted(ports))}"
     for step in trace.steps:
         yield f"table {step.table} ({TABLES.get(step.table, 'unknown')}):"
         if step.entry is None:

@@ -125,5 +125,5 @@ def difference(wanted: Target, known: Target) -> tuple[list[Pair], list[Pair]]:
 def left_over(change: Change, missing: Collection[Identity], others: Collection[SwitchEntry]) -> int:
     """How many entries of a change are not as they should be after it: ``missing`` was not found, ``others`` were."""
     found = {entry.identity for entry in others}
-    wrong = sum(entry.identity in missing for entry in (*change.replace, *change.add))
+    wrong = sum(entry.identity in missing for entry in (*change.replace, *change.add)) if missing else 0
     return wrong + sum(entry.identity in found for entry in change.delete)

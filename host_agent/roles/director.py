@@ -148,8 +148,8 @@ def _blocked_ipv6(policy: Director, slots: tuple[Slot, ...]) -> tuple[str, ...]:
     if not nameless_are_blocked(policy, slots):
         return ()
     return (
-        "IPv6 of hosts that no MAC or IPv6 address names is refused, as some clients are named by IPv4 address alone"
-        " (advanced.lan.unnamed_ipv6)",
+        "note: IPv6 of hosts that no MAC or IPv6 address names is refused, as some clients are named by IPv4 address"
+        " alone (advanced.lan.unnamed_ipv6)",
     )
 
 

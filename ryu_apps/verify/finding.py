@@ -48,8 +48,10 @@ class Finding:
         return f"{node}{packet}{self.happens}; {self.kind.value}"
 
     def problem(self, file: str) -> Problem:
-        """As an error of the document, at the first line that causes it."""
-        return Problem(self.places[0] if self.places else Place(file, 0, "privacy_router.openflow"), str(self))
+        """As an error of the document: at the object that can never match, else at the first line that causes it."""
+        own = [entry.place for entry in self.entries[:1] if entry.place and self.kind is Kind.NEVER]
+        place = next(iter([*own, *self.places]), Place(file, 0, "privacy_router.openflow"))
+        return Problem(place, str(self))
 
 
 def named(entry: FlowEntry) -> str:

@@ -3,7 +3,14 @@
 const EVERY = 2000; // milliseconds between two readings
 const MOST_ENTRIES = 2000; // shown; the rest is for /v1/flows
 const MOST_EVENTS = 200;
-const TABLES = { 0: "who may send what", 10: "the chain", 20: "functions of the mesh", 30: "delivery to containers" };
+const MOST_WAITING = 4; // ports named at once; more are folded
+const TABLES = {
+  0: "who may send what",
+  10: "the chain",
+  15: "each client's own Xray",
+  20: "functions of the mesh",
+  30: "delivery to containers",
+};
 const EXAMPLES = [
   "in_port=internal_100,tcp,nw_src=10.100.0.2,nw_dst=198.51.100.80,tp_dst=443",
   "in_port=internal_100,ipv6",
@@ -140,8 +147,10 @@ function showChain(chain) {
     const next = stages[index + 1];
     if (next) {
       const pairs = stage.flatMap((from) => next.map((to) => [from.port, to.port]));
-      const ways = pairs.map(([from, to]) => [way(chain.links, from, to, true), way(chain.links, to, from, false)]);
-      parts.push(element("div", { className: "link" }, ...ways.map((both) => element("div", { className: "both" }, ...both))));
+      // Below each other (on a phone) the arrows stand at no card, so they name theirs.
+      const name = ([from, to]) => (pairs.length > 1 ? element("span", { className: "pair" }, code(`${from} – ${to}`)) : null);
+      const both = ([from, to]) => [way(chain.links, from, to, true), way(chain.links, to, from, false)];
+      parts.push(element("div", { className: "link" }, ...pairs.map((pair) => element("div", { className: "both" }, name(pair), ...both(pair)))));
     }
   });
   at("chain").replaceChildren(...(chain.hops.length ? parts : ["The policy has no chain."]));
@@ -168,6 +177,19 @@ function changeText(change) {
   return `last change ${ago(change.time)}: ${change.trigger}, ${counts.join(", ")}, ${how}`;
 }
 
+const unfolded = new Set(); // of these switches the list is open
+
+function waitingMarks(one) {
+  const words = (entries, port) => `${plural(entries, "entry waits", "entries wait")} for ${port}`;
+  const each = one.waiting.map(({ entries, port }) => mark(words(entries, `port ${port}`), "warn"));
+  if (each.length <= MOST_WAITING) return each;
+  const total = one.waiting.reduce((sum, { entries }) => sum + entries, 0);
+  const sum = element("summary", {}, mark(words(total, `${each.length} ports`), "warn"));
+  const folded = element("details", { className: "waiting", open: unfolded.has(one.dpid) }, sum, ...each);
+  folded.addEventListener("toggle", () => (folded.open ? unfolded.add(one.dpid) : unfolded.delete(one.dpid)));
+  return [folded];
+}
+
 function showSwitches(flows) {
   const problems = flows.policy.problems;
   at("refused").hidden = problems.length === 0;
@@ -184,7 +206,7 @@ function showSwitches(flows) {
       element("span", { className: "quiet" }, code(one.dpid.toString(16).padStart(16, "0"))),
       element("span", {}, `${one.installed} of ${one.desired} entries`),
       element("span", { className: "quiet" }, changeText(one.last_change)),
-      ...one.waiting.map((each) => mark(`${plural(each.entries, "entry waits", "entries wait")} for port ${each.port}`, "warn")),
+      ...waitingMarks(one),
     ),
   );
   at("switches").replaceChildren(...(rows.length ? rows : ["No switch has connected yet."]));
@@ -192,6 +214,7 @@ function showSwitches(flows) {
   const worst = ours.map(verdict).find((each) => each.textContent !== "in sync");
   at("summary").replaceChildren(
     worst ?? (ours.length ? mark("in sync", "good") : mark("no switch", "warn")),
+    problems.length ? mark("newer policy refused", "bad") : "",
     ` policy ${flows.policy.revision.slice(0, 8)} from `,
     code(flows.policy.file),
   );

@@ -67,6 +67,17 @@ def test_what_xray_does_not_take_ends_there(destination: str, service: str, reas
     assert found.end == "dropped" and reason in words(found)
 
 
+@pytest.mark.parametrize("destination", ["10.99.0.101", "10.99.0.77"])
+def test_a_hop_reaches_its_neighbours_only(destination: str) -> None:
+    """Xray is on the gateway's own network, but the switch has no way from the one to the other."""
+    found = chain_way(destination, "udp/53")
+    assert (found.end, found.namespace) == ("dropped", "ct100") and "no such neighbour" in words(found)
+
+
+def test_a_hop_reaches_its_neighbour() -> None:
+    assert (chain_way("10.99.0.1").end, chain_way("10.99.0.1").namespace) == ("delivered", "warp")
+
+
 def test_ipv6_ends_in_the_gateway() -> None:
     found = chain_way("2001:db8::1", client="fd00:100::2")
     assert (found.end, found.namespace) == ("dropped", "ct100")

@@ -65,6 +65,15 @@ def test_ip_forward_is_set_before_what_it_resets() -> None:
     assert sysctls[0] == "warp: set sysctl net/ipv4/ip_forward=1"
 
 
+def test_what_ip_forward_resets_is_set_again() -> None:
+    """The plan says all of it at once: whoever carries out its commands by hand has no second look."""
+    less = (it for it in WANTED.namespaces["ct101"].sysctls if not it.key.endswith("ip_forward"))
+    assert words(with_namespace("ct101", sysctls=frozenset(less))) == [
+        "ct101: set sysctl net/ipv4/ip_forward=0",
+        "ct101: set sysctl net/ipv4/conf/all/accept_redirects=0",
+    ]
+
+
 CASES: dict[str, tuple[HostState, list[str]]] = {
     "ip rule": (
         with_namespace("ct101", rules=frozenset()),

@@ -58,7 +58,9 @@ def test_json_lines_are_counted_by_newlines_only() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ('{\n"a": 1,\n}', 3, "double quotes"),
+        ('{\n"a": 1,\n}', 2, "nothing follows this comma (column 7)"),
+        ('{\n"a": [1,\n2 , ]}', 3, "nothing follows this comma (column 3)"),
+        ('{\n"a": 1, b: 2}', 2, "double quotes"),
         ('{"a": 1}\n{"b": 2}', 2, "Extra data"),
         ('{"a":\n NaN}', 2, "NaN"),
         ('{"a":\n -Infinity}', 2, "-Infinity"),
@@ -198,7 +200,7 @@ empty:
         ("a: 1\na: 2", 2, "given twice"),
         ("a: 1\n---\nb: 2", 2, "second YAML document"),
         ("a: 1\nb: c: d", 2, "YAML"),
-        ("a: 1\n\tb: 2", 2, "YAML"),
+        ("a: 1\n\tb: 2", 2, "a tab, but YAML is indented with spaces"),
         ("a: 1\nb: \x00", 2, "YAML"),
         ("a: 1\n? [b]\n: 2", 2, "key must be text"),
         ("a: 1\n5: 2", 2, "key must be text"),

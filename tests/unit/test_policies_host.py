@@ -104,7 +104,7 @@ def test_it_stands_beside_a_chain_or_alone(tmp_path: Path) -> None:
     policy = parse_policy(json.dumps(both), "policy.json")
     assert policy.privacy_router == parse(EXAMPLE, "policy.json") and policy.director == director(LATER)
     assert parse(json.dumps(both), "policy.json") == policy.privacy_router, "who wants the chain only gets it"
-    with pytest.raises(DocumentError, match="privacy_router: missing"):
+    with pytest.raises(DocumentError, match="privacy_router: missing: this document is for clients of a LAN"):
         load(DOCUMENTS / "vpn-director-1.json")
     with pytest.raises(DocumentError, match="privacy_router: missing"):
         parse_policy("{}", "policy.json")
@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {  # document, path, words o
     "loopback": ({"xray": {"clients": ["127.0.0.1"]}}, "xray.clients[0]", "of the LAN"),
     "multicast": ({"xray": {"clients": ["ff02::1"]}}, "xray.clients[0]", "of the LAN"),
     "a group's MAC": ({"xray": {"clients": ["01:00:5e:00:00:01"]}}, "xray.clients[0]", "of a group"),
-    "twice": ({"xray": {"clients": ["192.168.1.5", "192.168.1.5/32"]}}, "xray.clients[1]", "named already"),
+    "twice": ({"xray": {"clients": ["192.168.1.5", "192.168.1.5/32"]}}, "xray.clients[1]", "1.5 is named already"),
     "in two tunnels": (
         {"tunnel_director": {"tunnels": {"a": {"clients": ["10.0.0.1"]}, "b": {"clients": ["10.0.0.1"]}}}},
         "tunnel_director.tunnels.b.clients[0]",
@@ -166,7 +166,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {  # document, path, words o
     "the United Kingdom": (with_tunnel(exclude=["uk"]), "tunnel_director.tunnels.wgc1.exclude[0]", "is gb"),
     "unknown key": (with_tunnel(clint=["192.168.1.5"]), "tunnel_director.tunnels.wgc1.clint", "did you mean clients?"),
     "kill_switch": (with_tunnel(kill_switch="maybe"), "tunnel_director.tunnels.wgc1.kill_switch", '"on" or "off"'),
-    "dns": (with_tunnel(dns="direct"), "tunnel_director.tunnels.wgc1.dns", '"hijack" or "tunnel" or "bypass"'),
+    "dns": (with_tunnel(dns="direct"), "tunnel_director.tunnels.wgc1.dns", '"hijack", "tunnel" or "bypass"'),
     "a tunnel's name": ({"tunnel_director": {"tunnels": {"wg 1; reboot": {}}}}, "", "interface name"),
     "a kernel's table": ({"tunnel_director": {"tunnels": {"255": {}}}}, "", "kernel's own"),
     "local": ({"tunnel_director": {"tunnels": {"local": {}}}}, "tunnel_director.tunnels.local", "kernel's own"),

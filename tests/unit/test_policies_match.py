@@ -98,7 +98,8 @@ def test_normal_forms(given: dict[str, object] | str, expected: str | tuple[()])
     ("given", "key", "message"),
     [
         ({"in_prt": "warp0"}, "in_prt", "did you mean in_port?"),
-        ({"quux": "1"}, "quux", "known are arp"),
+        ({"nw_dts": "192.0.2.1"}, "nw_dts", "did you mean nw_dst?"),  # nw_tos is as near
+        ({"quux": "1"}, "quux", "known here: arp"),
         ({"ip": "nw_dest=1.2.3.4"}, "ip", 'unknown match field "nw_dest"; did you mean nw_dst?'),
         ("ip,priority=5", "", "priority is no match field"),
         ({"actions": "drop"}, "actions", "no match field"),

@@ -117,13 +117,13 @@ def mesh_device_named_like_the_warp_device(router: Router) -> None:
     router["netmaker"]["device"] = "wgcf"
 
 
-@case("socket_networking.mesh_sockets[2].name", '"name": "internal_200"', "a socket and of a socket")
+@case("socket_networking.mesh_sockets[2].name", '"name": "internal_200"', "a socket and of another")
 def socket_name_twice(router: Router) -> None:
     sockets(router)["mesh_sockets"].append({"name": "internal_200", "container_id": 202})
     router["containers"].clear()
 
 
-@case("socket_networking.privacy_sockets[2].name", '"name": "internal_101"', "a socket and of a socket")
+@case("socket_networking.privacy_sockets[2].name", '"name": "internal_101"', "a socket and of another")
 def hop_socket_name_twice(router: Router) -> None:
     sockets(router)["privacy_sockets"].insert(0, {"name": "internal_101", "container_id": 102})
 
@@ -135,7 +135,7 @@ def mesh_socket_named_like_a_hop(router: Router) -> None:
     flows(router).clear()
 
 
-@case("containers[1].name", '"name": "vector-db"', "a container and of a container")
+@case("containers[1].name", '"name": "vector-db"', "a container and of another")
 def container_name_twice(router: Router) -> None:
     router["containers"][1]["name"] = "vector-db"
 

@@ -12,7 +12,7 @@ import pytest
 from mesh_examples import BUCKET, VECTOR_DB, document, topology_text
 from policy_documents import DOCUMENTS, changed
 
-from privacyctl.cli import main
+from privacyctl.cli import AGENT_VERBS, main
 
 EXAMPLE = str(DOCUMENTS / "privacy-router.json")
 
@@ -149,6 +149,21 @@ def test_trace_tells_the_way_of_a_packet(capsys: pytest.CaptureFixture[str]) -> 
 def test_trace_of_a_dropped_packet(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trace", EXAMPLE, "in_port=internal_100,ip,nw_src=192.0.2.1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == 'dropped: "anti-spoofing internal_100"'
+
+
+def test_trace_from_a_port_that_the_policy_has_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", EXAMPLE, "in_port=internal_1000,ip,nw_src=10.100.0.2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("the policy has no port internal_1000; it has internal_100, internal_101, internal_200")
+    assert lines[-1] == 'dropped: "not admitted"'
+
+
+@pytest.mark.parametrize("verb", AGENT_VERBS)
+def test_the_agents_verbs_are_its_own(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: privacy-agent {AGENT_VERBS[verb][0]}")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from eventlet import sleep
+from eventlet import Timeout, sleep
 from table_switch import ADD, TableSwitch
 
 from policies.load import load
@@ -88,6 +88,12 @@ def world() -> Iterator[World]:
 
 def wanted(policy: CompiledPolicy) -> set[SwitchEntry]:
     return {entry for _, entry in resolve(policy.entries, PORTS)[0]}
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    with Timeout(10):
+        while not condition():
+            sleep(0.005)
 
 
 # The three invariants of any controller that leaves a network in peace.
@@ -212,7 +218,7 @@ def test_what_was_deleted_while_nobody_looked_is_found_at_connecting(world: Worl
 def test_a_fight_is_fought_slowly(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ryu_apps.repairs.SECONDS_IN_A_FIGHT", 0.3)
+    monkeypatch.setattr("ryu_apps.repairs.SECONDS_IN_A_FIGHT", 1.0)
     lost = world.entry(20, 0)
     for _ in range(10):
         world.switch.foreign(gone=lost)
@@ -222,9 +228,7 @@ def test_a_fight_is_fought_slowly(
     world.switch.foreign(gone=lost)
     world.switch.settle()
     assert lost not in world.switch.table.values()
-    sleep(0.4)
-    world.switch.settle()
-    assert lost in world.switch.table.values()
+    eventually(lambda: lost in world.switch.table.values())
 
 
 def test_without_a_monitor_the_switch_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,8 +238,7 @@ def test_without_a_monitor_the_switch_is_polled(monkeypatch: pytest.MonkeyPatch)
     connection = session.open(switch)
     switch.settle()
     switch.table.clear()
-    sleep(0.3)
-    assert set(switch.table.values()) == wanted(EXAMPLE)
+    eventually(lambda: set(switch.table.values()) == wanted(EXAMPLE))
     session.disconnect(connection)
 
 
@@ -269,9 +272,8 @@ def test_what_failed_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatc
     world.switch.refuses = lambda _entry: True
     world.load(MOVED)
     world.switch.refuses = lambda _entry: False
-    sleep(0.1)
+    eventually(lambda: set(world.switch.table.values()) == wanted(MOVED))
     world.switch.settle()
-    assert set(world.switch.table.values()) == wanted(MOVED)
     assert world.session.account.last_change is not None and world.session.account.last_change.trigger == "tried again"
 
 
@@ -279,8 +281,7 @@ def test_a_silent_switch_is_left(world: World, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("ryu_apps.switch.ANSWER_TIMEOUT", 0.05)
     world.switch.mute = True
     world.session.wake(HANGUP)
-    sleep(0.2)
-    assert world.switch.closed
+    eventually(lambda: world.switch.closed)
 
 
 def test_readers_of_a_silent_switch_get_the_last_reading(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,9 +303,8 @@ def test_a_living_connection_is_not_taken_over(world: World, monkeypatch: pytest
     world.switch.mute = True
     again = TableSwitch(PORTS)
     connection = world.session.open(again)
-    sleep(0.3)
+    eventually(lambda: set(again.table.values()) == wanted(EXAMPLE))
     assert world.session.connection is connection and world.switch.closed
-    assert set(again.table.values()) == wanted(EXAMPLE)
     world.connection = connection
 
 

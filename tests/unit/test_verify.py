@@ -82,6 +82,14 @@ def test_refused(change: Change, said: str | None) -> None:
     assert any(said in problem for problem in found) if said else found == []
 
 
+def test_what_can_never_match_is_named_itself() -> None:
+    """Not what stands above it, though that comes first in the document."""
+    text = changed(flow({"in_port": "internal_100", "tcp": ""}, "output:warp0", priority=90))
+    with pytest.raises(DocumentError) as caught:
+        compile_document(text, "policy.json")
+    assert [problem.place.path for problem in caught.value.problems] == ["privacy_router.openflow.privacy_flows[2]"]
+
+
 def test_a_refusal_names_line_path_packet_and_remedy() -> None:
     text = changed(flow({"in_port": "internal_100"}, "output:internal_101"))
     with pytest.raises(DocumentError) as caught:

@@ -19,7 +19,8 @@ demo-down: setup  ## remove a lab that KEEP=1 left up
 	@$(BIN)/python mininet/demo.py --down
 
 test: setup lint  ## all tests: unit, integration, the demo's lines
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -m alone tests/integration
 
 lint: setup
 	$(BIN)/ruff check .

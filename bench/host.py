@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("mininet", "tests/integration", "tests")]
 
 from host_sandbox import AGENT, EXAMPLE, Node  # noqa: E402
 
@@ -74,13 +74,11 @@ AIM = 3.0  # seconds for the bring-up, without the daemons' own start
 
 def main() -> int:
     seconds: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as directory:
-        node = Node(Path(directory), EXAMPLE)
+    with tempfile.TemporaryDirectory() as directory, Node(Path(directory), EXAMPLE) as node:
         for name in ("ct200", "ct201"):
             node.run("ip", "netns", "add", name)
         for _ in range(RUNS):
             measure(node, seconds)
-        node.close()
     for name, values in seconds.items():
         ratio = statistics.median(values) / statistics.median(seconds[REFERENCE])
         median = statistics.median(values)

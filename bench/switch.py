@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / "bench")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("mininet", "tests/integration", "bench")]
 
 import verify  # noqa: E402
 from switch_sandbox import Controller, Sandbox, Switch  # noqa: E402
@@ -49,12 +49,8 @@ def main() -> int:
     print(f"{'':42} {'ours':>9} {'switch part':>12} {'reference':>10} {'ratio':>6}  aim")
     held = True
     for measure in (edits, *map(routes, sizes)):
-        with tempfile.TemporaryDirectory() as directory:
-            sandbox = Sandbox(Path(directory))
-            try:
-                held &= measure(sandbox)
-            finally:
-                sandbox.close()
+        with tempfile.TemporaryDirectory() as directory, Sandbox(Path(directory)) as sandbox:
+            held &= measure(sandbox)
     return 0 if held else 1
 
 

@@ -1,20 +1,27 @@
-"""A switch with the example's ports, and a controller with the example, for each test its own."""
+"""Each test's own: a switch with the example's ports, a controller with the example, a node. A module's: a sandbox."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from host_sandbox import Node
 from switch_sandbox import EXAMPLE, PORTS, Controller, Sandbox, Switch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: namespaces and Open vSwitch")
 
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path)
-    yield made
-    made.close()
+    with Sandbox(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -30,3 +37,17 @@ def controller(sandbox: Sandbox) -> Controller:
     policy = sandbox.directory / "policy.json"
     shutil.copy(EXAMPLE, policy)
     return Controller(sandbox, policy)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """With nothing applied."""
+    with Node(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """For all tests of a module."""
+    with Sandbox(tmp_path_factory.mktemp("shared")) as made:
+        yield made

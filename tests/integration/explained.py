@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lan_lab import BASE, Document, LanLab, changed
-from lan_probes import KINDS, TARGETS, Probe, send_all
+from lan_probes import KINDS, TARGETS, Probe, send, send_all
 from lan_router import CLIENTS, address
 
 from host_agent import survey
@@ -71,6 +71,8 @@ def main() -> None:
             target = ip_address(TARGETS[where, probe.version])
             service = SERVICES.get(probe.kind, "udp/53")
             found = way(policy, state, facts, packet(address(probe.client, probe.version), target, service), around)
+            if answer == "silence" and expected(probe, found) != "nothing":
+                answer = send(probe)  # a busy machine may be late once
             if expected(probe, found) != taken(answer):
                 said = [f"{line.place} {line.words}" for line in found.lines]
                 wrong[str(probe)] = {"explained": expected(probe, found), "took": answer, "lines": said}

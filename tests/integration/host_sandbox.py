@@ -1,20 +1,15 @@
-"""A node of its own for the host agent: namespaces, a private /run and Open vSwitch, gone when closed.
-
-Nothing of it is visible outside. Commands enter with nsenter(1).
-"""
+"""A node of its own for the host agent: a sandbox with a private /run, an uplink and Open vSwitch, gone when closed."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from host_examples import WGCF
+from sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT = Path(sys.executable).with_name("privacy-agent")
@@ -23,12 +18,7 @@ SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 HOSTS = "127.0.0.1 localhost\n203.0.113.10 vps.example.com\n198.51.100.1 engage.example.net\n"
 
 _INIT = """
-set -e
-mount -t tmpfs node /run
-mount -t sysfs node /sys
-mkdir /run/netns /run/openvswitch
 mount --bind "$1/hosts" /etc/hosts
-ip link set lo up
 ip link add uplink0 type veth peer name isp0
 sysctl -qw net.ipv6.conf.uplink0.disable_ipv6=1 net.ipv6.conf.isp0.disable_ipv6=1
 ip address add 192.0.2.2/24 dev uplink0
@@ -39,12 +29,10 @@ ovsdb-tool create "$1/conf.db" "$2"
 ovsdb-server "$1/conf.db" --remote=punix:/run/openvswitch/db.sock --pidfile --detach -vconsole:off
 ovs-vsctl --no-wait init
 ovs-vswitchd unix:/run/openvswitch/db.sock --pidfile --detach -vconsole:off
-echo ready
-exec sleep infinity
 """
 
 
-class Node:
+class Node(Sandbox):
     """A machine with Open vSwitch running, an uplink, and a WARP profile; nothing of the privacy router yet."""
 
     def __init__(self, directory: Path, policy: Path = EXAMPLE) -> None:
@@ -52,34 +40,10 @@ class Node:
         self.config.mkdir()
         (self.config / "wgcf-profile.conf").write_text(WGCF)
         (directory / "hosts").write_text(HOSTS)
-        flags = ["--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--net"]
-        init = ["sh", "-c", _INIT, "init", str(directory), SCHEMA]
-        self._first = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", *flags, *init], stdout=subprocess.PIPE, text=True
-        )
-        assert self._first.stdout is not None
-        assert self._first.stdout.readline() == "ready\n"
-        children = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children").read_text().split()
-        self._enter = ["nsenter", "--target", children[0], "--mount", "--net", "--pid", "--"]
-
-    def close(self) -> None:
-        self._first.kill()
-        self._first.wait()
-
-    def attempt(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        words = [*self._enter, *map(str, command)]
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-
-    def run(self, *command: str | Path) -> str:
-        done = self.attempt(*command)
-        assert done.returncode == 0, f"{command}: exit {done.returncode}: {done.stderr}{done.stdout}"
-        return done.stdout
+        super().__init__(_INIT, directory, SCHEMA)
 
     def inside(self, namespace: str, *command: str) -> str:
         return self.run("ip", "netns", "exec", namespace, *command)
-
-    def start(self, *command: str | Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*self._enter, *map(str, command)], stdin=subprocess.DEVNULL)
 
     def agent(self, verb: str, *options: str | Path) -> subprocess.CompletedProcess[str]:
         where = ("--policy", self.policy, "--state-dir", self.state, "--config-dir", self.config)
@@ -126,15 +90,3 @@ class Node:
             what: sorted(line for line in self.run(*command).splitlines() if not any(word in line for word in passing))
             for what, command in commands.items()
         }
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.02)
-
-
-def needs_root() -> str:
-    """Why these tests cannot run here; empty if they can."""
-    return "" if os.geteuid() == 0 else "needs root, for network namespaces"

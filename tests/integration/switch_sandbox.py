@@ -1,89 +1,32 @@
-"""A private Open vSwitch: own network, mount and process namespaces, own daemons, gone without a trace when closed.
-
-Nothing of it is visible outside: commands enter its namespaces with nsenter(1).
-"""
+"""A private Open vSwitch in a sandbox, with daemons of its own and a controller, gone without a trace when closed."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
+import sandbox
+from processes import only_child, wait_for
+from rest_client import RestClient
+
 ROOT = Path(__file__).resolve().parents[2]
 RYU_MANAGER = Path(sys.executable).with_name("ryu-manager")
-REST_PORT = 8080
 EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 PORTS = ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")  # the example's
 
-_INIT = (
-    "mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && ip link set lo up && echo ready && exec sleep infinity"
-)
-_GET = """
-import json, sys, urllib.error, urllib.request
-try:
-    answer = urllib.request.urlopen(sys.argv[1], timeout=10)
-except urllib.error.HTTPError as error:
-    answer = error
-print(json.dumps([answer.status, json.load(answer)]))
-"""
 
-
-class Sandbox:
-    """Namespaces in which processes run; killing the first process ends all of them."""
+class Sandbox(sandbox.Sandbox):
+    """Open vSwitch and the controller started in it keep their files in the directory."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self.directory = directory
-        self.environment = {
-            **os.environ,
-            "OVS_RUNDIR": str(directory),
-            "OVS_LOGDIR": str(directory),
-            "OVS_DBDIR": str(directory),
-            "PRIVACY_ROUTER_STATE_DIR": str(directory / "state"),
-        }
-        flags = ["--pid", "--fork", "--kill-child", "--mount-proc", "--mount", "--net"]
-        command = ["setpriv", "--pdeathsig", "KILL", "unshare", *flags, "sh", "-c", _INIT]
-        self._first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._first.stdout is not None
-        assert self._first.stdout.readline() == "ready\n"
-        self.enter = ["nsenter", "-t", str(only_child(self._first.pid)), "-m", "-n", "-p", "--"]
-
-    def run(self, *command: str | Path, input: str | None = None) -> str:
-        """Its output. Raises AssertionError when the exit code is not 0."""
-        done = subprocess.run(
-            [*self.enter, *map(str, command)],
-            env=self.environment,
-            input=input,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        if done.returncode:
-            raise AssertionError(f"{command}: exit {done.returncode}: {done.stderr}")
-        return done.stdout
-
-    def start(
-        self, *command: str | Path, log: Path | None = None, environment: dict[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
-        with (log or Path(os.devnull)).open("ab") as output:
-            return subprocess.Popen(
-                [*self.enter, *map(str, command)],
-                env={**self.environment, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-
-    def close(self) -> None:
-        self._first.kill()
-        self._first.wait()
+        self.environment |= dict.fromkeys(("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"), str(directory))
+        self.environment["PRIVACY_ROUTER_STATE_DIR"] = str(directory / "state")
 
 
 class Switch:
@@ -192,15 +135,14 @@ class Controller:
         return self._process.wait(timeout=20)
 
     def get(self, path: str) -> tuple[int, Any]:
-        url = f"http://127.0.0.1:{REST_PORT}{path}"
-        status, body = json.loads(self.sandbox.run(sys.executable, "-I", "-S", "-c", _GET, url))
-        return status, body
+        answer = RestClient(self.sandbox).get(path)
+        return answer.status, answer.json
 
     def switch(self) -> dict[str, Any]:
         """The state of the first switch by ``GET /v1/flows``; an empty one while nothing answers."""
         try:
             switches = self.get("/v1/flows")[1]["switches"]
-        except AssertionError:
+        except (OSError, HTTPException):
             return {}
         return next((switch for switch in switches if switch["ours"]), {})
 
@@ -213,21 +155,3 @@ class Controller:
             return switch if done else {}
 
         return wait_for(confirmed, f"{changes} confirmed changes; see {self.log}")
-
-
-def only_child(pid: int) -> int:
-    def child() -> int:
-        return int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or ["0"])[0])
-
-    return wait_for(child, f"child of process {pid}")
-
-
-def wait_for(condition: Callable[[], T], what: str, seconds: float = 20) -> T:
-    """The condition's value as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.02)

@@ -5,14 +5,15 @@ Everything it writes is in memory and dies with it; of the machine's services it
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from host_sandbox import ROOT
+from processes import wait_for
+from sandbox import Sandbox
 
 SYSTEMD = Path("/lib/systemd/systemd")
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 MASKED = (
     *("systemd-udevd", "systemd-udev-trigger", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"),
     *("systemd-modules-load", "systemd-logind", "systemd-networkd", "systemd-resolved", "systemd-timesyncd"),
@@ -26,8 +27,8 @@ After=basic.target
 AllowIsolate=yes
 """
 _INIT = """
-set -e
 home=$1 system=$2
+exec 3>>"$home/console.log"
 mount --make-rprivate /
 mount -t tmpfs upper "$home/upper"
 mkdir "$home/upper/files" "$home/upper/work"
@@ -45,7 +46,6 @@ for node in null zero full random urandom tty net/tun; do
     mount --bind "/dev/$node" "dev/$node"
 done
 ln -s /proc/self/fd dev/fd
-ip link set lo up
 ip link add br0 type bridge
 ip address add 192.168.50.1/24 dev br0
 ip link set br0 up
@@ -54,15 +54,18 @@ mkdir -p var/lib/privacy-router
 cp -r "$home/state/." var/lib/privacy-router/
 rm -rf var/lib/openvswitch var/log/journal etc/fstab
 mkdir -p var/lib/openvswitch
+mkdir -p ".$3"
+mount --bind -o ro "$3" ".$3"
 ln -sfn "$3" opt/privacy-router
 mkdir old
 pivot_root . old
 umount --lazy old
-exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin "$system" --system --log-target=console --show-status=0
+echo ready
+exec env -i container=lab "PATH=$4" "$system" --system --log-target=console --show-status=0 >&3 2>&3
 """
 
 
-class Machine:
+class Machine(Sandbox):
     """``etc`` and ``state`` in the directory become /etc and /var/lib/privacy-router of the machine."""
 
     def __init__(self, directory: Path) -> None:
@@ -74,40 +77,15 @@ class Machine:
         for name in MASKED:
             (units / (name if "." in name else f"{name}.service")).symlink_to("/dev/null")
         (units / "default.target").write_text(TARGET)
-        venv = Path(sys.prefix).parent
-        flags = ["--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc", "--cgroup"]
-        command = ["sh", "-c", _INIT, "init", str(directory), str(SYSTEMD), str(venv)]
-        self._console = (directory / "console.log").open("wb")
-        self._first = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", *flags, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=self._console,
-            stderr=self._console,
-        )
-
-    def close(self) -> None:
-        self._first.kill()
-        self._first.wait()
-        self._console.close()
-
-    def attempt(self, command: str) -> subprocess.CompletedProcess[str]:
-        (child,) = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children").read_text().split()
-        flags = ["--target", child, "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--root", "--wd"]
-        inside = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c", command]
-        return subprocess.run(
-            ["nsenter", *flags, "--", *inside], capture_output=True, text=True, check=False, timeout=60
-        )
-
-    def run(self, command: str) -> str:
-        done = self.attempt(command)
-        assert done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
-        return done.stdout
+        super().__init__(_INIT, directory, SYSTEMD, Path(sys.prefix).parent, PATH)
+        self.enter[-1:] = ["--root", "--wd", "--"]
+        self.environment = {"PATH": PATH}
 
     def shown(self, unit: str, name: str) -> str:
-        return self.run(f"systemctl show --property={name} --value {unit}").strip()
+        return self.run("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
     def wait_for(self, unit: str, name: str, value: str, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (done := self.attempt(f"systemctl show --property={name} --value {unit}")).stdout.strip() != value:
-            assert time.monotonic() < deadline, f"{unit}: {name} is {done.stdout or done.stderr}, not {value}"
-            time.sleep(0.2)
+        def become() -> bool:
+            return self.attempt("systemctl", "show", f"--property={name}", "--value", unit).stdout.strip() == value
+
+        wait_for(become, f"{unit}: {name}={value}", seconds)

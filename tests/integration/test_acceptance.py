@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -30,8 +29,6 @@ from ryu_apps.plan import Change, plan
 from ryu_apps.switch import BundleRefused, Connection
 from ryu_apps.wire import switch_entry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
-
 DOCUMENTS = 300 if os.environ.get("SOAK") else 30
 FLOWS = 40  # tried for each document; about a third of them is accepted
 WRITES = sorted({action for _, actions, _ in ACTIONS for action in actions if isinstance(action, SetField)}, key=str)
@@ -39,11 +36,9 @@ CHANGES = ["dec_ttl", "push_vlan:0x8100", "strip_vlan", *(f"set_field:{it.value}
 
 
 @pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("acceptance"))
-    Switch(sandbox).add_ports(*PORTS)
-    yield PlainDatapath(sandbox.directory / "ovsbr0.mgmt").connection
-    sandbox.close()
+def connection(shared: Sandbox) -> Connection:
+    Switch(shared).add_ports(*PORTS)
+    return PlainDatapath(shared.directory / "ovsbr0.mgmt").connection
 
 
 @pytest.fixture

@@ -12,15 +12,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from host_sandbox import needs_root
-from own_namespace import own_namespace
+from sandbox import Sandbox
 
 from host_agent.command import run
 from host_agent.drivers import chain_outline, chain_reading, netfilter, nftables
 from host_agent.drivers.memory import Memory
 from host_agent.state import Chain, Family, filter_rule
-
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 
 LATE = "after interface marks"
 OWN = Chain(
@@ -84,7 +81,7 @@ DEEDS = """
 
 @pytest.fixture(autouse=True)
 def namespace() -> Iterator[None]:
-    with own_namespace():
+    with Sandbox() as own, own.network():
         yield
 
 

@@ -6,14 +6,12 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host_sandbox import AGENT, EXAMPLE, Node, needs_root, wait_for
+from host_sandbox import AGENT, EXAMPLE, Node
+from processes import wait_for
 from test_run import running
-
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 
 PLACES = ("ct100", "ct101", "warp")
 SETTINGS = ("net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.all.send_redirects")
@@ -31,13 +29,6 @@ LOOKS = {
 PASSING = (
     r"^#.*|\[\d+:\d+\]|\binitval \S+|@\S+|fe80::\S+|\t\d+\t\d+\t\d+\t(?=\d+$)|<\S*>|\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b"
 )
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    it = Node(tmp_path)
-    yield it
-    it.close()
 
 
 def state(node: Node) -> dict[str, list[str]]:

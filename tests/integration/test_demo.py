@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import traces
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, str(ROOT / "mininet" / "demo.py")]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from random import Random
@@ -87,14 +87,10 @@ def _in_trace_names(packet: Match) -> Match:
 
 
 @pytest.fixture(scope="module")
-def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("ovs"))
-    try:
-        switch = Switch(sandbox)
-        switch.add_ports(*PORTS)
-        yield Oracle(switch, sandbox.directory / "vswitchd.ctl")
-    finally:
-        sandbox.close()
+def oracle(shared: Sandbox) -> Oracle:
+    switch = Switch(shared)
+    switch.add_ports(*PORTS)
+    return Oracle(switch, shared.directory / "vswitchd.ctl")
 
 
 @pytest.fixture

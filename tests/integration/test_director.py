@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from host_sandbox import needs_root
-from lan_sandbox import reports
-
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+from lab_reports import reports
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    return {each["test"]: each for each in reports("lan_strangers.py", tmp_path_factory.mktemp("lan"), timeout=120)}
+    return {
+        each["test"]: each for each in reports("mininet/lan_strangers.py", tmp_path_factory.mktemp("lan"), timeout=120)
+    }
 
 
 def test_stop_leaves_the_machine_byte_for_byte_as_it_was(found: dict[str, dict[str, Any]]) -> None:

@@ -9,33 +9,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host_sandbox import AGENT, EXAMPLE, Node, needs_root, wait_for
+from host_sandbox import AGENT, EXAMPLE, Node
+from processes import wait_for
 
 MESH_WAITS = "nm-privacy waits for the device netmaker, which Netmaker makes"
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = Node(tmp_path_factory.mktemp("node"))
-    node.run("ip", "netns", "add", "ct200")
-    yield node
-    node.close()
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with Node(tmp_path_factory.mktemp("node")) as node:
+        node.run("ip", "netns", "add", "ct200")
+        yield node
 
 
 @pytest.fixture
-def node(shared: Node) -> Node:
-    """The node with the policy in force."""
-    shared.apply()
-    return shared
+def node(kept: Node) -> Node:
+    """One for all tests, with the policy in force."""
+    kept.apply()
+    return kept
 
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Node]:
     """A node of the test's own, with nothing applied."""
-    node = Node(tmp_path)
-    yield node
-    node.close()
+    with Node(tmp_path) as node:
+        yield node
 
 
 def test_from_nothing_and_back(fresh: Node) -> None:

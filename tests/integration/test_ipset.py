@@ -13,8 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from host_sandbox import needs_root
-from own_namespace import own_namespace
+from sandbox import Sandbox
 
 from host_agent.drivers import ipset
 from host_agent.drivers.memory import Memory
@@ -22,12 +21,10 @@ from host_agent.errors import AgentError
 from host_agent.prefixes import Family, Prefixes, Seal
 from host_agent.state import IpSet
 
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
-
 
 @pytest.fixture(autouse=True)
 def namespace() -> Iterator[None]:
-    with own_namespace():
+    with Sandbox() as own, own.network():
         yield
 
 

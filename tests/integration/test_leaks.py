@@ -6,32 +6,30 @@ import os
 from typing import Any
 
 import pytest
-from host_sandbox import needs_root
+from lab_reports import reports
 from lan_lab import MANAGED
 from lan_router import address
-from lan_sandbox import reports
 from lan_states import STATES
 
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 SOAK = bool(os.environ.get("SOAK"))
 CONTROL = "positive control: no policy, everything is seen on the uplink"
 
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    found = reports("lan_states.py", tmp_path_factory.mktemp("states"), timeout=300)
+    found = reports("mininet/lan_states.py", tmp_path_factory.mktemp("states"), timeout=300)
     return {each["state"]: each for each in found}
 
 
 @pytest.fixture(scope="module")
 def changes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     count = "1000" if SOAK else "30"
-    return reports("lan_flips.py", tmp_path_factory.mktemp("changes"), count, timeout=1800 if SOAK else 300)
+    return reports("mininet/lan_flips.py", tmp_path_factory.mktemp("changes"), count, timeout=1800 if SOAK else 300)
 
 
 @pytest.fixture(scope="module")
 def blows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return reports("lan_flush.py", tmp_path_factory.mktemp("blows"), "4" if SOAK else "1", timeout=600)
+    return reports("mininet/lan_flush.py", tmp_path_factory.mktemp("blows"), "4" if SOAK else "1", timeout=600)
 
 
 def test_the_capture_would_see_a_leak(states: dict[str, dict[str, Any]]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from match_examples import ACTIONS, MATCHES
@@ -19,7 +18,6 @@ from ryu_apps.ofctl import entry_text, match_text
 from ryu_apps.oxm import decode_match, match_of
 from ryu_apps.wire import SwitchEntry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 PORTS = {"internal_100": 100, "nm-privacy": 2}
 NAMES = {number: name for name, number in PORTS.items()}
 BY_WIRE, BY_TEXT = "ovsbr0", "ovsbr1"
@@ -27,9 +25,8 @@ _ERROR, _MULTIPART_REPLY, _BARRIER_REPLY = 1, 19, 21
 
 
 @pytest.fixture(scope="module")
-def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("fields"))
-    switch = Switch(sandbox, BY_WIRE)
+def switch(shared: Sandbox) -> Switch:
+    switch = Switch(shared, BY_WIRE)
     switch.add_bridge(BY_TEXT)
     for bridge in (BY_WIRE, BY_TEXT):
         commands: list[str] = []
@@ -38,8 +35,7 @@ def switch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
             settings = ("type=internal", f"ofport_request={number}")
             commands += ["--", "add-port", bridge, port, "--", "set", "interface", port, *settings]
         switch.vsctl(*commands)
-    yield switch
-    sandbox.close()
+    return switch
 
 
 def spoken(switch: Switch, requests: bytes) -> list[bytes]:

@@ -9,19 +9,16 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Any
 
 import pytest
-from host_sandbox import needs_root
-from own_namespace import own_namespace
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from sandbox import Sandbox
 
 from host_agent.drivers import netlink, netlink_change, rtnetlink
 from host_agent.drivers.netlink_socket import ROUTE, NetlinkSocket
 from host_agent.drivers.netlink_wire import HEADER
 from host_agent.state import OWNER, Address, Link, Route, Rule
-
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
 
 STRANGERS = """
 link set lo up
@@ -73,7 +70,7 @@ rule add pref 80 fwmark 0x30000/0xff0000 prohibit protocol 80
 
 @pytest.fixture
 def kernel() -> Iterator[NetlinkSocket]:
-    with own_namespace(), NetlinkSocket(ROUTE) as opened:
+    with Sandbox() as own, own.network(), NetlinkSocket(ROUTE) as opened:
         yield opened
 
 

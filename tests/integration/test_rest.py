@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import time
@@ -11,13 +10,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from processes import wait_for
 from rest_client import Answer, RestClient, token
-from switch_sandbox import EXAMPLE, PORTS, ROOT, RYU_MANAGER, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, PORTS, ROOT, RYU_MANAGER, Controller, Sandbox, Switch
 
 from policies.load import load
 from ryu_apps.pipeline import compile_pipeline
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 ENTRIES = len(compile_pipeline(load(EXAMPLE)))
 WEB = "in_port=internal_100,tcp,nw_src=10.100.0.2,nw_dst=198.51.100.80,tp_dst=80"
@@ -39,20 +37,16 @@ class Running(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("rest"))
-    switch = Switch(sandbox)
+def everything(shared: Sandbox) -> Running:
+    switch = Switch(shared)
     switch.add_ports(*PORTS)
-    policy = sandbox.directory / "policy.json"
+    policy = shared.directory / "policy.json"
     shutil.copy(EXAMPLE, policy)
     policy.chmod(0o600)
-    controller = Controller(sandbox, policy)
+    controller = Controller(shared, policy)
     controller.start()
     controller.wait_until_confirmed(1)
-    client = RestClient(sandbox)
-    yield Running(switch, controller, client, {"Authorization": f"Bearer {token(sandbox)}"})
-    client.close()
-    sandbox.close()
+    return Running(switch, controller, RestClient(shared), {"Authorization": f"Bearer {token(shared)}"})
 
 
 @pytest.fixture

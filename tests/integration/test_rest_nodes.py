@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from processes import wait_for
 from rest_client import Answer, RestClient, token
-from switch_sandbox import EXAMPLE, RYU_MANAGER, Controller, Sandbox, Switch, wait_for
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+from switch_sandbox import EXAMPLE, RYU_MANAGER, Controller, Sandbox, Switch
 
 BETWEEN = {"a": "198.51.100.1", "b": "198.51.100.2"}
 DATAPATH = {"a": 0xA, "b": 0xB}
@@ -84,32 +82,29 @@ def topology(where: dict[str, list[int]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("nodes"))
-    sandbox.run("ip", "link", "add", "between", "type", "bridge")
-    sandbox.run("ip", "link", "set", "between", "up")
+def nodes(shared: Sandbox) -> Nodes:
+    shared.run("ip", "link", "add", "between", "type", "bridge")
+    shared.run("ip", "link", "set", "between", "up")
     switches = {}
     for name, ports in PORTS.items():
-        switches[name] = Switch(Room(sandbox, name))
+        switches[name] = Switch(Room(shared, name))
         switches[name].add_ports(*ports)
         switches[name].vsctl("set", "bridge", "ovsbr0", f"other-config:datapath-id={DATAPATH[name]:016x}")
         switches[name].vsctl("set-controller", "ovsbr0", "tcp:198.51.100.9:6653")
         switches[name].vsctl("set", "controller", "ovsbr0", "max_backoff=1000", "connection_mode=out-of-band")
-    sandbox.run("ip", "address", "add", "198.51.100.9/24", "dev", "between")
-    policy, where = sandbox.directory / "policy.json", sandbox.directory / "topology.json"
+    shared.run("ip", "address", "add", "198.51.100.9/24", "dev", "between")
+    policy, where = shared.directory / "policy.json", shared.directory / "topology.json"
     shutil.copy(EXAMPLE, policy)
     where.write_text(topology(HERE))
-    controller = Controller(sandbox, policy)
-    configuration = sandbox.directory / "ryu.conf"
+    controller = Controller(shared, policy)
+    configuration = shared.directory / "ryu.conf"
     configuration.write_text(f"[privacy_router]\ntopology_file = {where}\n")
     controller.start("--config-file", str(configuration), "--ofp-listen-host", "198.51.100.9")
-    wait_for(lambda: ":8080" in sandbox.run("ss", "-Hltn"), f"{RYU_MANAGER}: {controller.log}")
-    client = RestClient(sandbox)
-    made = Nodes(switches, controller, client, {"Authorization": f"Bearer {token(sandbox)}"}, where)
+    wait_for(lambda: ":8080" in shared.run("ss", "-Hltn"), f"{RYU_MANAGER}: {controller.log}")
+    client = RestClient(shared)
+    made = Nodes(switches, controller, client, {"Authorization": f"Bearer {token(shared)}"}, where)
     wait_for(made.settled, f"both switches; see {controller.log}")
-    yield made
-    client.close()
-    sandbox.close()
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
-import pytest
 from rest_client import RestClient, token
-from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+from switch_sandbox import Controller, Sandbox, Switch
 
 REST = "http://127.0.0.1:8080"
 EXAMPLES = "200" if os.environ.get("SOAK") else "12"
@@ -36,29 +32,19 @@ EXISTING = """
 """
 
 
-def test_the_interface_is_as_described(tmp_path: Path) -> None:
-    sandbox = Sandbox(tmp_path)
-    try:
-        switch = Switch(sandbox)
-        switch.add_ports("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")
-        policy = tmp_path / "policy.json"
-        shutil.copy(EXAMPLE, policy)
-        (tmp_path / "ryu.conf").write_text(CONTROLLER)
-        controller = Controller(sandbox, policy)
-        controller.start("--config-file", str(tmp_path / "ryu.conf"))
-        dpid = controller.wait_until_confirmed(1)["dpid"]
-        for number, configuration in enumerate((GENERATED, GENERATED + EXISTING.format(dpid=dpid))):
-            file, log = tmp_path / f"{number}.toml", tmp_path / f"schemathesis-{number}.log"
-            file.write_text(configuration)
-            run = sandbox.start(
-                Path(sys.executable).with_name("schemathesis"), "--config-file", file, "run", f"{REST}/v1/openapi.json",
-                "--header", f"Authorization: Bearer {token(sandbox)}", "--checks", CHECKS, "--phases", PHASES,
-                "--max-examples", EXAMPLES, "--seed", "1", "--no-color", "--generation-database", "none", log=log,
-            )  # fmt: skip
-            assert run.wait(timeout=600) == 0, log.read_text()
-        client = RestClient(sandbox)
-        assert client.get("/v1/status").json["switches"][0]["connected"]
-        client.close()
-        assert "Traceback" not in controller.log.read_text()
-    finally:
-        sandbox.close()
+def test_the_interface_is_as_described(sandbox: Sandbox, switch: Switch, controller: Controller) -> None:
+    settings = sandbox.directory / "ryu.conf"
+    settings.write_text(CONTROLLER)
+    controller.start("--config-file", str(settings))
+    dpid = controller.wait_until_confirmed(1)["dpid"]
+    for number, configuration in enumerate((GENERATED, GENERATED + EXISTING.format(dpid=dpid))):
+        file, log = sandbox.directory / f"{number}.toml", sandbox.directory / f"schemathesis-{number}.log"
+        file.write_text(configuration)
+        run = sandbox.start(
+            Path(sys.executable).with_name("schemathesis"), "--config-file", file, "run", f"{REST}/v1/openapi.json",
+            "--header", f"Authorization: Bearer {token(sandbox)}", "--checks", CHECKS, "--phases", PHASES,
+            "--max-examples", EXAMPLES, "--seed", "1", "--no-color", "--generation-database", "none", log=log,
+        )  # fmt: skip
+        assert run.wait(timeout=600) == 0, log.read_text()
+    assert RestClient(sandbox).get("/v1/status").json["switches"][0]["connected"]
+    assert "Traceback" not in controller.log.read_text()

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import Authority
+from processes import wait_for
 from rest_client import Answer, RestClient, token
-from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
 
 from policies.document import LARGEST
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 ELSEWHERE = "192.0.2.7"
 EMPTY_HEAD = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path)
-    made.run("ip", "address", "add", f"{ELSEWHERE}/32", "dev", "lo")
-    yield made
-    made.close()
+def sandbox(sandbox: Sandbox) -> Sandbox:
+    sandbox.run("ip", "address", "add", f"{ELSEWHERE}/32", "dev", "lo")
+    return sandbox
 
 
 @pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[RestClient]:
-    made = RestClient(sandbox)
-    yield made
-    made.close()
+def client(sandbox: Sandbox) -> RestClient:
+    return RestClient(sandbox)
 
 
 def start(sandbox: Sandbox, *options: str, **settings: object) -> Controller:
@@ -201,7 +194,7 @@ def test_elsewhere_it_speaks_tls_and_asks_everybody_for_the_token(sandbox: Sandb
     settings = {"rest_tls_cert": certificate, "rest_tls_key": key, "rest_hosts": "router.example"}
     controller = start(sandbox, "--wsapi-host", ELSEWHERE, **settings)
     wait_until_it_listens(sandbox)
-    tls = {"host": ELSEWHERE, "ca": str(authority.certificate)}
+    tls = {"host": ELSEWHERE, "ca": authority.certificate}
     bearer = {"Authorization": f"Bearer {token(sandbox)}"}
     assert_problem(client.get("/v1/status", **tls), 401)
     assert client.get("/v1/status", headers=bearer, **tls).status == 200

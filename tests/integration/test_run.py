@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from host_sandbox import AGENT, EXAMPLE, Node, needs_root, wait_for
+from host_sandbox import AGENT, EXAMPLE, Node
+from processes import wait_for
 
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+pytestmark = pytest.mark.alone
 
 AT_ONCE, SOON = 0.3, 1.0  # seconds: ip rules and routes; everything else
 
@@ -29,7 +30,7 @@ class Run:
         where = ("--policy", node.policy, "--state-dir", node.state, "--config-dir", node.config)
         program = command or (str(AGENT), "run", "--json", *map(str, where))
         with log.open("ab") as stream:
-            self.outer = subprocess.Popen([*node._enter, *extra, *program], stderr=stream)
+            self.outer = subprocess.Popen([*node.enter, *extra, *program], stderr=stream)
 
     def said(self, event: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
@@ -70,18 +71,10 @@ def running(node: Node, directory: Path) -> Iterator[Run]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     directory = tmp_path_factory.mktemp("run")
-    node = Node(directory)
-    node.run("ip", "netns", "add", "ct200")
-    with running(node, directory) as it:
-        yield it
-    node.close()
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Node]:
-    node = Node(tmp_path)
-    yield node
-    node.close()
+    with Node(directory) as node:
+        node.run("ip", "netns", "add", "ct200")
+        with running(node, directory) as it:
+            yield it
 
 
 DAMAGES: dict[str, tuple[str, str, float, str]] = {  # damage, how it looks when mended, seconds, what the log says
@@ -170,14 +163,27 @@ DAMAGES: dict[str, tuple[str, str, float, str]] = {  # damage, how it looks when
 
 @pytest.mark.parametrize("what", DAMAGES)
 def test_what_is_damaged_comes_back_in_time_and_the_log_says_what_had_changed(run: Run, what: str) -> None:
-    damage, look, seconds, words = DAMAGES[what]
+    """One try may be spoilt, by other work or a tunnel given up at that very moment; the next two may not."""
+    if spoilt := wrong_with(run, what):
+        assert [wrong_with(run, what) for _ in range(2)] == ["", ""], spoilt
+
+
+def wrong_with(run: Run, what: str) -> str:
+    """What was wrong; empty if nothing."""
+    _, _, promised, words = DAMAGES[what]
     before = len(run.said("repair"))
-    # Loops in the node's shell: to enter it anew for every look would take longer than what is measured.
-    script = f"({damage}) || exit 9; begin=$(date +%s%N); until ({look}) >/dev/null 2>&1; do :; done; echo $((($(date +%s%N) - begin) / 1000))"  # noqa: E501
-    took = int(run.node.run("timeout", "10", "sh", "-c", script).splitlines()[-1]) / 1e6
-    assert took <= seconds
-    wait_for(lambda: any(words in it["found"] for it in run.said("repair")[before:]), f"the log to say {words!r}")
+    seconds = seconds_until_mended(run.node, what)
     wait_for(lambda: run.node.agent("plan").returncode == 0, "everything else")
+    found = [it["found"] for it in run.said("repair")[before:]]
+    return "" if seconds <= promised and any(words in it for it in found) else f"after {seconds} s: {found}"
+
+
+def seconds_until_mended(node: Node, what: str) -> float:
+    """Loops in the node's shell: to enter it anew for every look would take longer than what is measured."""
+    damage, look, *_ = DAMAGES[what]
+    until = f"until ({look}) >/dev/null 2>&1; do :; done"
+    script = f"({damage}) || exit 9; begin=$(date +%s%N); {until}; echo $(($(date +%s%N) - begin))"
+    return int(node.run("timeout", "10", "sh", "-c", script).splitlines()[-1]) / 1e9
 
 
 def test_memory_and_idle_time(run: Run) -> None:
@@ -223,62 +229,62 @@ def test_an_edit_takes_effect_and_an_invalid_one_changes_nothing(run: Run, tmp_p
     run.wait("in force", 2)
 
 
-def test_ending_removes_nothing_and_stop_ends_it(fresh: Node, tmp_path: Path) -> None:
-    before = fresh.snapshot()
-    with running(fresh, tmp_path) as run:
+def test_ending_removes_nothing_and_stop_ends_it(node: Node, tmp_path: Path) -> None:
+    before = node.snapshot()
+    with running(node, tmp_path) as run:
         assert run.end() == 0
-        assert fresh.agent("plan").returncode == 0 and fresh.status()["in_sync"]
-    run = Run(fresh, tmp_path / "again.log")
+        assert node.agent("plan").returncode == 0 and node.status()["in_sync"]
+    run = Run(node, tmp_path / "again.log")
     run.wait("in force")
     assert not run.said("apply"), "all was there"
-    done = fresh.agent("stop")
+    done = node.agent("stop")
     assert done.returncode == 0 and "privacy-agent run was ended" in done.stdout
     assert run.outer.wait(5) == 0
-    assert fresh.snapshot() == before
+    assert node.snapshot() == before
 
 
-def test_a_fight_ends_in_pauses_and_is_said_loudly(fresh: Node, tmp_path: Path) -> None:
-    with running(fresh, tmp_path) as run:
+def test_a_fight_ends_in_pauses_and_is_said_loudly(node: Node, tmp_path: Path) -> None:
+    with running(node, tmp_path) as run:
         going = tmp_path / "going"
         going.touch()
         script = f"while [ -e {going} ]; do ip -n warp rule del pref 220 2>/dev/null; sleep 0.05; done"
-        fighter = fresh.start("sh", "-c", script)
+        fighter = node.start("sh", "-c", script)
         try:
             (fight,) = run.wait("fight")
             assert "ip rule pref 220" in fight["object"] and fight["seconds"] == pytest.approx(10, abs=1)
             number = len(run.said("repair"))
             assert number == 10
-            fresh.run("ip", "-n", "ct100", "route", "del", "unreachable", "default", "metric", "4278198272")
+            node.run("ip", "-n", "ct100", "route", "del", "unreachable", "default", "metric", "4278198272")
             run.wait("repair", number + 1, 2)
             assert len(run.said("repair")) == number + 1, "only what is fought over waits"
         finally:
             going.unlink()
             fighter.wait()
         if "SOAK" in os.environ:
-            wait_for(lambda: fresh.agent("plan").returncode == 0, "the rule to come back after the pause", 12)
+            wait_for(lambda: node.agent("plan").returncode == 0, "the rule to come back after the pause", 12)
 
 
-def test_a_switch_that_does_not_answer_keeps_nothing_else_from_being_repaired(fresh: Node, tmp_path: Path) -> None:
-    with running(fresh, tmp_path) as run:
-        fresh.run("sh", "-c", "kill -STOP $(cat /run/openvswitch/ovs-vswitchd.pid)")
-        fresh.run("sh", "-c", "kill $(cat /run/openvswitch/ovsdb-server.pid)")
-        wait_for(lambda: fresh.attempt("ovs-vsctl", "--timeout=1", "show").returncode != 0, "the database to end")
-        fresh.inside("ct101", "iptables", "-t", "mangle", "-F", "PREROUTING")
+def test_a_switch_that_does_not_answer_keeps_nothing_else_from_being_repaired(node: Node, tmp_path: Path) -> None:
+    with running(node, tmp_path) as run:
+        node.run("sh", "-c", "kill -STOP $(cat /run/openvswitch/ovs-vswitchd.pid)")
+        node.run("sh", "-c", "kill $(cat /run/openvswitch/ovsdb-server.pid)")
+        wait_for(lambda: node.attempt("ovs-vsctl", "--timeout=1", "show").returncode != 0, "the database to end")
+        node.inside("ct101", "iptables", "-t", "mangle", "-F", "PREROUTING")
         assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 3)[0]["found"]
 
 
-def test_a_container_that_appears_is_plugged(fresh: Node, tmp_path: Path) -> None:
-    with running(fresh, tmp_path):
-        fresh.run("ip", "netns", "add", "ct200")
-        wait_for(lambda: "100.104.70.10/24" in fresh.inside("ct200", "ip", "-br", "address"), "its address", 3)
+def test_a_container_that_appears_is_plugged(node: Node, tmp_path: Path) -> None:
+    with running(node, tmp_path):
+        node.run("ip", "netns", "add", "ct200")
+        wait_for(lambda: "100.104.70.10/24" in node.inside("ct200", "ip", "-br", "address"), "its address", 3)
 
 
-def test_the_service_manager_is_told(fresh: Node, tmp_path: Path) -> None:
+def test_the_service_manager_is_told(node: Node, tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         manager.settimeout(10)
-        run = Run(fresh, tmp_path / "run.log", "env", f"NOTIFY_SOCKET={path}", "WATCHDOG_USEC=400000")
+        run = Run(node, tmp_path / "run.log", "env", f"NOTIFY_SOCKET={path}", "WATCHDOG_USEC=400000")
         heard: list[str] = []
         while "STOPPING=1" not in heard:
             heard += manager.recv(4096).decode().splitlines()
@@ -288,18 +294,18 @@ def test_the_service_manager_is_told(fresh: Node, tmp_path: Path) -> None:
         assert heard.count("READY=1") == 1
 
 
-def test_the_last_good_policy_serves_where_the_file_is_invalid(fresh: Node, tmp_path: Path) -> None:
+def test_the_last_good_policy_serves_where_the_file_is_invalid(node: Node, tmp_path: Path) -> None:
     policy = tmp_path / "policy.json"
     policy.write_text("{")
-    fresh.policy = policy
-    assert Run(fresh, tmp_path / "nothing.log").outer.wait(10) == 2
+    node.policy = policy
+    assert Run(node, tmp_path / "nothing.log").outer.wait(10) == 2
     policy.write_text(EXAMPLE.read_text())
-    with running(fresh, tmp_path):
+    with running(node, tmp_path):
         pass
-    fresh.agent("stop")
+    node.agent("stop")
     policy.write_text("{")
-    late = Run(fresh, tmp_path / "late.log")
+    late = Run(node, tmp_path / "late.log")
     late.wait("in force")
     assert "last good policy" in late.said("policy")[0]["message"]
     late.end()
-    assert "ct101" in fresh.namespaces()
+    assert "ct101" in node.namespaces()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host_sandbox import EXAMPLE, Node, needs_root, wait_for
-
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+from host_sandbox import EXAMPLE, Node
+from processes import wait_for
 
 NUMBERS = (100, 101)
 SETTINGS = ("net.ipv4.ip_forward", "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.all.accept_redirects")
@@ -53,13 +51,6 @@ class Containers:
         found = {f"{it}: {command}": self.inside(it, *command.split()) for it in NUMBERS for command in commands}
         # Tables that were asked for stay, empty, in the kernel.
         return {what: "" if "save" in what and "\n-A" not in text else text for what, text in found.items()}
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    it = Node(tmp_path)
-    yield it
-    it.close()
 
 
 def test_stop_leaves_containers_as_they_were_even_without_a_policy(node: Node, tmp_path: Path) -> None:

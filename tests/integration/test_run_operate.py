@@ -6,24 +6,15 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from host_examples import WGCF
-from host_sandbox import AGENT, ROOT, Node, needs_root, wait_for
+from host_sandbox import AGENT, ROOT, Node
+from processes import wait_for
 from test_confirm import state
 
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
-
 UNITS = ROOT / "packaging" / "systemd"
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    it = Node(tmp_path)
-    yield it
-    it.close()
 
 
 def unit(name: str) -> dict[str, str]:
@@ -74,7 +65,7 @@ def test_what_may_cut_the_operator_off_needs_his_word(node: Node, tmp_path: Path
     where = ("--policy", policy, "--state-dir", node.state, "--config-dir", node.config)
     connected = ("env", "SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22", AGENT)
     planned = node.attempt(*connected, "plan", *where)
-    assert "# warning: may cut your connection from 192.0.2.1 by uplink0" in planned.stdout, planned.stderr
+    assert "warning: may cut your connection from 192.0.2.1 by uplink0" in planned.stdout, planned.stderr
     refused = node.attempt(*connected, "apply", *where)
     assert refused.returncode == 2 and "--confirm SECONDS" in refused.stderr
     assert "XRAY_TPROXY" not in node.run("iptables-save")
@@ -148,6 +139,10 @@ def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: No
     node.apply()
     well = node.agent("doctor")
     assert well.returncode == 0 and "nothing hinders" in well.stdout, well.stdout
+    node.run("mv", "/run/openvswitch/db.sock", "/run/openvswitch/aside")
+    switchless = node.agent("doctor")
+    node.run("mv", "/run/openvswitch/aside", "/run/openvswitch/db.sock")
+    assert switchless.returncode == 1 and "Open vSwitch does not answer" in switchless.stdout, switchless.stdout
     node.run(
         "ip", "netns", "exec", "ct101", "ip", "rule", "add", "pref", "200", "fwmark", "0x100/0x3f00", "lookup", "7"
     )

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 from host_examples import WGCF, key
-from host_sandbox import EXAMPLE, ROOT, Node, needs_root, wait_for
-from lan_sandbox import reports
+from host_sandbox import EXAMPLE, ROOT, Node
+from lab_reports import reports
+from processes import wait_for
 from test_run import Run
 
 from host_agent.health import Thresholds
 from host_agent.run import Timing
 
-pytestmark = pytest.mark.skipif(bool(needs_root()), reason=needs_root())
+pytestmark = pytest.mark.alone
 
 SOAK = "SOAK" in os.environ
 QUICK = {"look": 0.3, "silent": 6.0, "patience": 3.0, "probe": 0.7}
@@ -36,7 +37,7 @@ def settings() -> list[str]:
 
 
 def test_clients_go_by_the_next_tunnel_and_back_and_never_out_directly(tmp_path: Path) -> None:
-    *stages, whole = reports("lan_failover.py", tmp_path, *settings(), timeout=600 if SOAK else 120)
+    *stages, whole = reports("mininet/lan_failover.py", tmp_path, *settings(), timeout=600 if SOAK else 120)
     look, silent, probe = (SECONDS[name] for name in ("look", "silent", "probe"))
     two_looks = Thresholds.bad * look
     dead = {"handshake dies": silent + two_looks, "connections die": look + Thresholds.bad * (probe + look)}
@@ -117,28 +118,27 @@ def test_warp_is_turned_to_a_port_that_answers(tmp_path: Path) -> None:
     document["privacy_router"]["warp"] |= {"ports": [PORTS[1]], "probe": f"{PROBED}:443"}
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps(document))
-    node = Node(tmp_path, policy)
-    warp = Warp(node, tmp_path)
-    warp.block(PORTS[0])
-    node.apply()
-    node.run("ovs-ofctl", "-OOpenFlow13", "add-flow", "ovsbr0", "actions=NORMAL")  # there is no controller here
-    try:
-        with quick_run(node, tmp_path) as run:
-            states = lambda: [line["state"] for line in run.said("tunnel") if "state" in line]  # noqa: E731
-            wait_for(lambda: states() == ["dead", "up"], "a first handshake by the other port", 40)
-            warp.block(PORTS[1])
-            wait_for(lambda: states() == ["dead", "up", "dead", "up"], "the first port to be taken again", 40)
-            said = [line["message"] for line in run.said("tunnel")]
-            assert "no handshake yet" in said[0] and "198.51.100.1:2408 is dead, trying 198.51.100.1:500" in said[1]
-            assert f"no connection to {PROBED}:443 through it" in said[3]
-            assert "198.51.100.1:500 is dead, trying 198.51.100.1:2408" in said[4]
-            assert not run.said("repair"), "another of the wanted endpoints is no difference"
-            wait_for(lambda: "up" in (node.state / "health.json").read_text(), "the file")
-            (row,) = json.loads((node.state / "health.json").read_text())
-            assert (row["device"], row["state"], row["endpoint"]) == ("wgcf", "up", "198.51.100.1:2408")
-            assert row["judged_by"] == "handshake, probe"
-            (shown,) = node.status()["tunnels"]
-            assert shown == row
-    finally:
-        warp.program.kill()
-        node.close()
+    with Node(tmp_path, policy) as node:
+        warp = Warp(node, tmp_path)
+        warp.block(PORTS[0])
+        node.apply()
+        node.run("ovs-ofctl", "-OOpenFlow13", "add-flow", "ovsbr0", "actions=NORMAL")  # there is no controller here
+        try:
+            with quick_run(node, tmp_path) as run:
+                states = lambda: [line["state"] for line in run.said("tunnel") if "state" in line]  # noqa: E731
+                wait_for(lambda: states() == ["dead", "up"], "a first handshake by the other port", 40)
+                warp.block(PORTS[1])
+                wait_for(lambda: states() == ["dead", "up", "dead", "up"], "the first port to be taken again", 40)
+                said = [line["message"] for line in run.said("tunnel")]
+                assert "no handshake yet" in said[0] and "198.51.100.1:2408 is dead, trying 198.51.100.1:500" in said[1]
+                assert f"no connection to {PROBED}:443 through it" in said[3]
+                assert "198.51.100.1:500 is dead, trying 198.51.100.1:2408" in said[4]
+                assert not run.said("repair"), "another of the wanted endpoints is no difference"
+                wait_for(lambda: "up" in (node.state / "health.json").read_text(), "the file")
+                (row,) = json.loads((node.state / "health.json").read_text())
+                assert (row["device"], row["state"], row["endpoint"]) == ("wgcf", "up", "198.51.100.1:2408")
+                assert row["judged_by"] == "handshake, probe"
+                (shown,) = node.status()["tunnels"]
+                assert shown == row
+        finally:
+            warp.program.kill()

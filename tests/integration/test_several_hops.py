@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox import dying_with_parent, sandboxed
+from lab_reports import reports
 
-ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the lab says, by its words."""
     lab = tmp_path_factory.mktemp("hops") / "lab"
-    command = dying_with_parent(sandboxed([sys.executable, str(ROOT / "mininet" / "several_hops.py"), str(lab)]))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    print(done.stdout, done.stderr)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {line["what"]: line for line in map(json.loads, done.stdout.splitlines())}
+    return {line["what"]: line for line in reports("mininet/several_hops.py", lab, timeout=120)}
 
 
 def served(line: dict[str, Any]) -> dict[str, bool]:

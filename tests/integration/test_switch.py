@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from switch_sandbox import EXAMPLE, RYU_MANAGER, Controller, Sandbox, Switch, wait_for
+from processes import wait_for
+from rest_client import RestClient
+from switch_sandbox import EXAMPLE, RYU_MANAGER, Controller, Sandbox, Switch
 
 from policies.load import load
 from ryu_apps.ofctl import entry_text
 from ryu_apps.pipeline import compile_pipeline
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
 
 ENTRIES = len(compile_pipeline(load(EXAMPLE)))
 FOREIGN = "cookie=0x7, table=40, priority=5,ip,nw_dst=198.51.100.0/24 actions=NORMAL"
@@ -244,7 +243,7 @@ def test_stats_are_those_of_ofctl_rest(sandbox: Sandbox, switch: Switch, control
     switch.ofctl("add-flow", "ovsbr0", "table=40,tcp,tp_dst=80,nw_src=192.0.2.0/24,actions=output:warp0,LOCAL")
 
     def theirs(path: str) -> Any:
-        return json.loads(sandbox.run(sys.executable, "-I", "-c", _FETCH, f"http://127.0.0.1:8081{path}") or "null")
+        return RestClient(sandbox, 8081).get(path).json
 
     wait_for(lambda: theirs("/stats/switches") == [dpid], "ofctl_rest")
     assert controller.get("/stats/switches") == (200, [dpid])
@@ -254,9 +253,6 @@ def test_stats_are_those_of_ofctl_rest(sandbox: Sandbox, switch: Switch, control
     for unknown in ("77", str(dpid + 1)):
         status, body = controller.get(f"/stats/flow/{unknown}")
         assert status == 404 and unknown in body["detail"]
-
-
-_FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
 
 
 def _without_counters(stats: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:

@@ -7,27 +7,20 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from large_policies import large_document
+from processes import wait_for
 from rest_client import RestClient
-from switch_sandbox import ROOT, Controller, Sandbox, Switch, wait_for
+from switch_sandbox import ROOT, Controller, Sandbox, Switch
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+pytestmark = pytest.mark.alone
 
 EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 FAKE = Path(__file__).with_name("fake_switch.py")
 ROUTES = 100_000 if "SOAK" in os.environ else 10_000
 PATIENCE = 3.0  # seconds that an answer may take on a busy machine; Open vSwitch gives a controller five
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path)
-    yield made
-    made.close()
 
 
 def test_nobody_waits_for_a_large_policy(sandbox: Sandbox) -> None:
@@ -50,7 +43,6 @@ def test_nobody_waits_for_a_large_policy(sandbox: Sandbox) -> None:
         assert client.get("/v1/events").status == 200
         readings.append(time.monotonic() - started)
         time.sleep(0.05)
-    client.close()
     peer.wait(timeout=60)
     (slowest,) = re.findall(r"the slowest after (\d+) ms", log.read_text())
     print(f"slowest echo {slowest} ms, slowest of {len(readings)} readings {max(readings) * 1000:.0f} ms")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import eventlet
@@ -16,18 +15,14 @@ from ryu_apps.plan import Change, plan
 from ryu_apps.switch import BundleRefused, Connection, SwitchSilent
 from ryu_apps.wire import SwitchEntry, switch_entry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
-
 # IPv4 addresses without the Ethernet type that they need: a switch must refuse it.
 BAD = SwitchEntry.of(10, 5, Oxm(0x8000, 12, b"\xc0\0\2\1").encode(), b"", item_cookie("bad"))
 
 
 @pytest.fixture(scope="module")
-def datapath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainDatapath]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("bundle"))
-    Switch(sandbox).add_ports("warp0")
-    yield PlainDatapath(sandbox.directory / "ovsbr0.mgmt")
-    sandbox.close()
+def datapath(shared: Sandbox) -> PlainDatapath:
+    Switch(shared).add_ports("warp0")
+    return PlainDatapath(shared.directory / "ovsbr0.mgmt")
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ from typing import TypeVar
 import eventlet
 import pytest
 from plain_datapath import PlainDatapath
-from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
+from processes import wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
 
 from ryu_apps import messages, monitor
 from ryu_apps.flow import MESH
 from ryu_apps.monitor import Event
 from ryu_apps.wire import SwitchEntry
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+pytestmark = pytest.mark.alone
 
 T = TypeVar("T")
 PROXY = Path(__file__).with_name("monitor_refusing_proxy.py")

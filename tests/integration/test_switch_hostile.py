@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from switch_sandbox import EXAMPLE, PORTS, Controller, Sandbox, Switch, wait_for
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+from processes import wait_for
+from switch_sandbox import EXAMPLE, PORTS, Controller, Sandbox, Switch
 
 FAKE = Path(__file__).with_name("fake_switch.py")
 SOAK = bool(os.environ.get("SOAK"))
@@ -66,10 +65,8 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("hostile"))
-    yield Scene(sandbox)
-    sandbox.close()
+def scene(shared: Sandbox) -> Scene:
+    return Scene(shared)
 
 
 @pytest.fixture(autouse=True)

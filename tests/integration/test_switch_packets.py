@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from collections.abc import Iterator
 
 import pytest
-from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+from processes import wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
 
 NAMESPACES = {
     "internal_100": ("ct100", "10.99.0.100/24"),
@@ -79,10 +76,8 @@ class Wires:
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path_factory.mktemp("packets"))
-    yield made
-    made.close()
+def sandbox(shared: Sandbox) -> Sandbox:
+    return shared
 
 
 @pytest.fixture(scope="module")

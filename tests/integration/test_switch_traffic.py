@@ -14,14 +14,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch, wait_for
+from processes import LabError, wait_for
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+pytestmark = pytest.mark.alone
 
 SOAK = bool(os.environ.get("SOAK"))
 ROUNDS = 300 if SOAK else 3
@@ -140,7 +141,7 @@ class Lab:
             self.sandbox.run("ip", "link", "show", port)  # the new one is there
             self.sandbox.run("sh", "-c", f"ip -n {namespace} link delete {port} 2>/dev/null || true")  # a dead one's
             self.sandbox.run("ip", "link", "set", port, "netns", namespace)
-        except AssertionError:
+        except LabError:
             return False
         return True
 
@@ -149,10 +150,8 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("traffic"))
-    yield Lab(sandbox)
-    sandbox.close()
+def lab(shared: Sandbox) -> Lab:
+    return Lab(shared)
 
 
 @pytest.fixture(autouse=True)
@@ -303,7 +302,7 @@ def ends(lab: Lab, condition: Callable[[], bool]) -> None:
     def answered() -> bool:
         try:
             return condition()
-        except AssertionError:
+        except LabError:
             return False
 
     wait_for(answered, f"the table; see {lab.controller.log}", seconds=30)

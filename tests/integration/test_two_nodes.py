@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox import dying_with_parent, sandboxed
+from lab_reports import reports
 
-ROOT = Path(__file__).resolve().parents[2]
 MOVES = 40 if os.environ.get("SOAK") else 2
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces and Open vSwitch")
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the lab says, by its words; of moves the worst."""
     lab = tmp_path_factory.mktemp("nodes") / "lab"
-    command = [sys.executable, str(ROOT / "mininet" / "two_nodes_lab.py"), str(lab), str(MOVES)]
-    done = subprocess.run(
-        dying_with_parent(sandboxed(command)), capture_output=True, text=True, timeout=60 + 5 * MOVES, check=False
-    )
-    print(done.stdout, done.stderr)
-    assert done.returncode == 0, done.stdout + done.stderr
     said: dict[str, dict[str, Any]] = {}
-    for line in map(json.loads, done.stdout.splitlines()):
+    for line in reports("mininet/two_nodes_lab.py", lab, str(MOVES), timeout=60 + 5 * MOVES):
         if line.get("lost", 0) >= said.get(line["what"], {}).get("lost", 0):
             said[line["what"]] = line
     return said

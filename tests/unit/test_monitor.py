@@ -10,7 +10,7 @@ from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, HANDSHAKE
 from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
-from ryu_apps import intake, messages, monitor
+from ryu_apps import intake, messages, monitor, peers
 from ryu_apps.monitor import Event, Update
 from ryu_apps.wire import Malformed, SwitchEntry
 
@@ -22,6 +22,12 @@ DELETED = (
 )
 OWN = "0008000300000385"
 MATCH = bytes.fromhex("80000a0208008000180401020304")
+
+
+@pytest.fixture(autouse=True)
+def no_minute_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept back for a minute would be told when other tests run."""
+    monkeypatch.setattr(peers.hub, "spawn_after", lambda *_: None)
 
 
 def reply(*updates: str) -> bytes:

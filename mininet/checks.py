@@ -26,7 +26,7 @@ DOWNLOAD_MIB = 16
 
 
 def switch_is_programmed(lab: Lab) -> Iterator[Line]:
-    switch = lab.wait_for_flows()
+    switch = lab.wait_for_flows(changes=1)
     change = switch["last_change"]
     waiting = [f"; {each['entries']} wait for {each['port']}" for each in switch["waiting"]]
     if len(waiting) > 3:

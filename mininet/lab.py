@@ -127,8 +127,12 @@ class Lab:
         where = ["--policy", str(self.policy), "--state-dir", str(self.state), "--config-dir", str(self.config)]
         return self.processes.run("privacy-agent", [str(BIN / "privacy-agent"), verb, *where, *options])
 
-    def wait_for_flows(self) -> dict[str, Any]:
-        """Wait until the switch holds what the policy wants, confirmed; returns its entry of ``/v1/flows``."""
+    def wait_for_flows(self, changes: int = 0) -> dict[str, Any]:
+        """Wait until the switch holds what the policy wants, by so many changes at least, all accounted for.
+
+        Between a commit and its read-back the switch already holds all of it, and the controller has no account of
+        the change yet. Returns the switch's entry of ``/v1/flows``.
+        """
         found: list[dict[str, Any]] = []
 
         def confirmed() -> bool:
@@ -137,7 +141,8 @@ class Lab:
             except OSError:
                 return False
             found[:] = [each for each in switches if each["name"] == "ovsbr0"]
-            return bool(found) and found[0]["connected"] and in_sync(found[0])
+            switch = found[0] if found else None
+            return bool(switch and switch["connected"] and switch["changes_total"] >= changes and in_sync(switch))
 
         self.processes.wait("ryu-manager", confirmed)
         return found[0]

@@ -33,8 +33,8 @@ import verify  # noqa: E402
 from switch_sandbox import Controller, Sandbox, Switch  # noqa: E402
 
 from policies.load import parse  # noqa: E402
-from ryu_apps.ofctl import entry_text  # noqa: E402
-from ryu_apps.pipeline import compile_pipeline  # noqa: E402
+from ryu_apps.flows.pipeline import compile_pipeline  # noqa: E402
+from ryu_apps.openflow.ofctl import entry_text  # noqa: E402
 
 EXAMPLE = ROOT / "policies" / "documents" / "privacy-router.json"
 EDITS = 30

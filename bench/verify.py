@@ -47,8 +47,8 @@ def measure(size: int) -> None:
     """One size, part by part, and then the whole as the controller does it."""
     from policies.load import parse
     from policies.placement import everything
-    from ryu_apps.pipeline import compile_view
-    from ryu_apps.policy_file import compile_document, without_collection
+    from ryu_apps.flows.pipeline import compile_view
+    from ryu_apps.policy.file import compile_document, without_collection
     from ryu_apps.verify import prove
 
     text = document(size)

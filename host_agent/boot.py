@@ -11,11 +11,13 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
-from host_agent import actual, confirm_file, last_good, names, survey
+from host_agent import actual, last_good
 from host_agent.apply import Progress, carry_out
+from host_agent.confirm import file as confirm_file
 from host_agent.desired import desired
 from host_agent.drivers import ovs
 from host_agent.drivers.namespaces import Namespaces
+from host_agent.facts import names, survey
 from host_agent.plan import plan
 from host_agent.state import HostState, Route, Rule
 from host_agent.steps import Add, CreateNamespace, ReplaceChains, ReplaceRoute, ReplaceSets, SetSysctl, Step

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_agent import actual, former_settings, last_good, operate, survey
+from host_agent import actual, former_settings, last_good, operate
 from host_agent.apply import apply
 from host_agent.countries.gather import gather
 from host_agent.desired import desired
@@ -20,10 +20,11 @@ from host_agent.drivers import ovs
 from host_agent.drivers.files import forget_hash
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Conflict, Refused
+from host_agent.facts import survey
 from host_agent.lock import locked
 from host_agent.plan import plan
-from host_agent.report import in_words, status
 from host_agent.state import HostState
+from host_agent.status.report import in_words, status
 from host_agent.steps import Step
 from policies.addresses import address_plan
 from policies.errors import DocumentError
@@ -148,7 +149,7 @@ def _look(policy: Policy, arguments: argparse.Namespace, output: Output) -> int:
         report = status(wanted, found, addresses, namespaces, arguments.state_dir)
     output.result(**report.as_json())
     if not arguments.json:
-        from host_agent.status_tables import show  # takes long to load, and only ``status`` shows tables
+        from host_agent.status.tables import show  # takes long to load, and only ``status`` shows tables
 
         show(report)
     return 0 if report.in_sync else 1

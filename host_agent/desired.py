@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from host_agent.facts import Facts
+from host_agent.facts.values import Facts
 from host_agent.roles.bridge import bridge
 from host_agent.roles.director import director
 from host_agent.roles.gateway import gateways

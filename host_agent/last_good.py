@@ -9,8 +9,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from host_agent import survey
 from host_agent.drivers import files
+from host_agent.facts import survey
 from host_agent.state import File
 from policies.document import read_text
 from policies.errors import DocumentError

@@ -10,31 +10,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from host_agent import (
-    boot,
-    confirm,
-    confirm_file,
-    confirm_path,
-    doctor,
-    doctor_facts,
-    explain_entry,
-    explain_facts,
-    last_good,
-    names,
-    survey,
-    warp_import,
-)
+from host_agent import boot, last_good, warp_import
+from host_agent.confirm import file as confirm_file
+from host_agent.confirm import path as confirm_path
+from host_agent.confirm import restore as confirm
 from host_agent.desired import desired
+from host_agent.doctor import checks as doctor
+from host_agent.doctor import facts as doctor_facts
 from host_agent.drivers import daemon, ovs
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Refused
-from host_agent.facts import Facts
-from host_agent.report import in_words
-from host_agent.run import run
-from host_agent.run_lock import end_running
-from host_agent.run_log import Log
-from host_agent.run_policy import Places
+from host_agent.explain import entry as explain_entry
+from host_agent.explain import facts as explain_facts
+from host_agent.facts import names, survey
+from host_agent.facts.values import Facts
+from host_agent.run.lock import end_running
+from host_agent.run.log import Log
+from host_agent.run.policy import Places
+from host_agent.run.service import run
 from host_agent.state import HostState
+from host_agent.status.report import in_words
 from host_agent.steps import Step, script
 from policies.errors import DocumentError
 from policies.load_node import load_for_node

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from host_agent.drivers import files
 from host_agent.errors import AgentError, Missing, Refused
-from host_agent.profile import Profile, read_profile
+from host_agent.facts.profile import Profile, read_profile
 from host_agent.roles.warp_hop import MTU
 from host_agent.state import File
 

@@ -15,10 +15,11 @@ from capture import Capture, Seen, capture
 from lan_router import ABROAD, ABROAD6, CLIENTS, EXEMPT, EXEMPT6, address
 from lan_servers import Servers
 
-from host_agent import actual, survey
+from host_agent import actual
 from host_agent.apply import apply
 from host_agent.desired import desired
 from host_agent.drivers.namespaces import Namespaces
+from host_agent.facts import survey
 from host_agent.plan import plan
 from host_agent.state import HostState
 from host_agent.steps import Step

@@ -1,7 +1,7 @@
 """``privacy-agent run`` that judges tunnels by shorter times than WireGuard's own, so that a lab need not wait minutes.
 
 Arguments: policy, state directory, configuration directory, then what is to differ, as NAME=SECONDS: ``look`` or a name
-of ``host_agent.health.Thresholds``.
+of ``host_agent.run.health.Thresholds``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from host_agent.health import Thresholds
-from host_agent.run import Timing, run
-from host_agent.run_log import Log
-from host_agent.run_policy import Places
+from host_agent.run.health import Thresholds
+from host_agent.run.log import Log
+from host_agent.run.policy import Places
+from host_agent.run.service import Timing, run
 
 
 def main() -> int:

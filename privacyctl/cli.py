@@ -140,9 +140,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _flows(arguments: argparse.Namespace) -> int:
-    from ryu_apps.flow import TABLES
-    from ryu_apps.ofctl import entry_text
-    from ryu_apps.pipeline import compile_node
+    from ryu_apps.flows.flow import TABLES
+    from ryu_apps.flows.pipeline import compile_node
+    from ryu_apps.openflow.ofctl import entry_text
 
     try:
         view = view_for_node(load(arguments.file), arguments.topology, arguments.node)
@@ -162,8 +162,8 @@ def _flows(arguments: argparse.Namespace) -> int:
 def _trace(arguments: argparse.Namespace) -> int:
     from policies.match import MatchError
     from privacyctl.trace import explained
-    from ryu_apps.pipeline import compile_node
-    from ryu_apps.simulate import simulate
+    from ryu_apps.flows.pipeline import compile_node
+    from ryu_apps.packets.simulate import simulate
 
     try:
         view = view_for_node(load(arguments.file), arguments.topology, arguments.node)
@@ -185,7 +185,7 @@ def _proved(file: Path, topology: Path | None) -> tuple[str, ...]:
     Raises DocumentError if it is invalid or its flow entries are unsafe.
     """
     from privacyctl.unserved import unserved
-    from ryu_apps.policy_file import compile_document
+    from ryu_apps.policy.file import compile_document
 
     text = read_text(file)
     policy = parse_policy(text, str(file))

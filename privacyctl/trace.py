@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ryu_apps.flow import TABLES, FlowEntry
-from ryu_apps.ofctl import actions_text, match_text
-from ryu_apps.simulate import Trace
+from ryu_apps.flows.flow import TABLES, FlowEntry
+from ryu_apps.openflow.ofctl import actions_text, match_text
+from ryu_apps.packets.simulate import Trace
 
 
 def explained(trace: Trace, ports: Collection[str]) -> Iterator[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ryu_apps.flow import MESH, FlowEntry
-from ryu_apps.ofctl import match_text
+from ryu_apps.flows.flow import MESH, FlowEntry
+from ryu_apps.openflow.ofctl import match_text
 
 
 def unserved(nodes: Mapping[str, Iterable[FlowEntry]]) -> Iterator[str]:

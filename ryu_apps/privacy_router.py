@@ -21,16 +21,17 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from policies.errors import DocumentError
-from ryu_apps import intake, memory
-from ryu_apps.file_events import directory_watch, events, hangup_pipe
-from ryu_apps.peers import HANDSHAKE_SECONDS
-from ryu_apps.policy_changes import HANGUP, PolicyChanges
-from ryu_apps.policy_file import PolicyFile
-from ryu_apps.rest_application import RestApplication
-from ryu_apps.rest_server import ServerConfigurationError
-from ryu_apps.rest_start import start_log, start_rest
-from ryu_apps.session import Session
-from ryu_apps.switch import Connection
+from ryu_apps.policy import memory
+from ryu_apps.policy.changes import HANGUP, PolicyChanges
+from ryu_apps.policy.file import PolicyFile
+from ryu_apps.policy.file_events import directory_watch, events, hangup_pipe
+from ryu_apps.rest.application import RestApplication
+from ryu_apps.rest.server import ServerConfigurationError
+from ryu_apps.rest.start import start_log, start_rest
+from ryu_apps.switches import intake
+from ryu_apps.switches.connection import Connection
+from ryu_apps.switches.peers import HANDSHAKE_SECONDS
+from ryu_apps.switches.session import Session
 
 LOOPBACK = "127.0.0.1"
 POLICY_VARIABLE = "PRIVACY_ROUTER_POLICY"

@@ -13,7 +13,7 @@ from host_kernel import Packet
 
 from host_agent.countries.values import Country
 from host_agent.desired import desired
-from host_agent.facts import Facts, NodeFacts, NodeLink
+from host_agent.facts.values import Facts, NodeFacts, NodeLink
 from host_agent.prefixes import Prefixes
 from host_agent.state import HostState
 from policies.host_model import Policy

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from host_agent.desired import desired
-from host_agent.facts import Facts, XrayProgram
-from host_agent.identity import GatewayKeys, Identity, read
-from host_agent.profile import read_profile
+from host_agent.facts.identity import GatewayKeys, Identity, read
+from host_agent.facts.profile import read_profile
+from host_agent.facts.values import Facts, XrayProgram
 from host_agent.state import HostState, Secret
 from policies.load import load
 from policies.model import PrivacyRouter

@@ -9,7 +9,7 @@ from policies.actions import SETTABLE
 from policies.field_forms import Address, Flags, Form, Mac, Number, Vlan, Words
 from policies.match import MatchError, normalise
 from policies.match_fields import FIELDS, WORDS, canonical
-from ryu_apps.flow import Action, DecTtl, GotoTable, Match, Output, PushVlan, SetField, StripVlan, fields
+from ryu_apps.flows.flow import Action, DecTtl, GotoTable, Match, Output, PushVlan, SetField, StripVlan, fields
 
 # What a field is matched and set beside; the others need nothing.
 _BESIDE: dict[str, tuple[str, ...]] = {

@@ -10,8 +10,8 @@ from policies.load import parse
 from policies.model import PrivacyRouter
 from policies.placement import view_of
 from policies.read_topology import parse_topology
-from ryu_apps.flow import FlowEntry
-from ryu_apps.pipeline import compile_node
+from ryu_apps.flows.flow import FlowEntry
+from ryu_apps.flows.pipeline import compile_node
 from topology.nodes import Topology
 
 VECTOR_DB, BUCKET, SEARCH = "100.104.70.10", "100.104.70.11", "100.104.70.20"

@@ -16,7 +16,7 @@ from policies.load import parse
 from policies.match import Match, MatchError, normalise
 from policies.match_fields import FIELDS
 from policies.model import PrivacyRouter
-from ryu_apps.flow import (
+from ryu_apps.flows.flow import (
     TABLES,
     Action,
     DecTtl,
@@ -27,7 +27,7 @@ from ryu_apps.flow import (
     SetField,
     StripVlan,
 )
-from ryu_apps.simulate import read_packet
+from ryu_apps.packets.simulate import read_packet
 
 PRIVACY = ("internal_100", "warp0", "internal_101")
 MESH = ("internal_200", "internal_201", "nm-privacy")

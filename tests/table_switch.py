@@ -11,8 +11,8 @@ from typing import Any
 
 from eventlet import sleep
 
-from ryu_apps.messages import HEADER, LOCAL_PORT, ONF, Bundle, Kind, match, message
-from ryu_apps.wire import Identity, SwitchEntry
+from ryu_apps.openflow.messages import HEADER, LOCAL_PORT, ONF, Bundle, Kind, match, message
+from ryu_apps.openflow.wire import Identity, SwitchEntry
 
 ADD, DELETE, DELETE_STRICT = 0, 3, 4
 PORT_DESC, FLOW, EXPERIMENTER = 13, 1, 0xFFFF

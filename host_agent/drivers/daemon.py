@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from host_agent.command import run
 from host_agent.drivers import files, ports
+from host_agent.drivers.command import run
 from host_agent.errors import AgentError, CommandFailed, Missing
-from host_agent.facts import XrayProgram
+from host_agent.facts.values import XrayProgram
 from host_agent.state import Daemon, File
 
 MARK = "PRIVACY_ROUTER_DAEMON"  # an environment variable: its value is the daemon's name

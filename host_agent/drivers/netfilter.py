@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from host_agent.command import run
 from host_agent.drivers import chain_outline, chain_reading, nftables
 from host_agent.drivers.chain_reading import Rules
+from host_agent.drivers.command import run
 from host_agent.drivers.memory import Memory
 from host_agent.state import Chain, Family, FilterRule
 

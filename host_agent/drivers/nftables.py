@@ -13,8 +13,8 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from host_agent.command import run
 from host_agent.drivers import netlink_wire as wire
+from host_agent.drivers.command import run
 from host_agent.drivers.netlink_socket import NETFILTER, NetlinkSocket
 from host_agent.drivers.netlink_wire import attribute, attributes, each_attribute, text_of
 from host_agent.state import OWNER, Family

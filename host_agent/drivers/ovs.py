@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host_agent.command import run
+from host_agent.drivers.command import run
 from host_agent.errors import AgentError, CommandFailed, Missing
 from host_agent.state import MESH_ETHERNET, OWNER, Bridge
 

@@ -14,8 +14,8 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from host_agent.command import run
 from host_agent.drivers import daemon, netlink_change, uapi
+from host_agent.drivers.command import run
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, CommandFailed
 from host_agent.peers import WireGuardChange

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from host_agent.facts import Facts
+from host_agent.facts.values import Facts
 from host_agent.roles import mesh
 from host_agent.state import Bridge, HostState
 from policies.model import PrivacyRouter

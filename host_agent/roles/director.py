@@ -11,7 +11,7 @@ from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_network
 
-from host_agent.facts import Facts, NodeFacts
+from host_agent.facts.values import Facts, NodeFacts
 from host_agent.prefixes import Prefixes
 from host_agent.roles import director_tunnels as tunnels
 from host_agent.roles import director_xray as xray

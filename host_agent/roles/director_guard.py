@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
-from host_agent.facts import NodeFacts
+from host_agent.facts.values import NodeFacts
 from host_agent.roles import director_xray as xray
 from host_agent.roles.director_rulings import DNS, Ruling
 from host_agent.roles.director_sides import Side, active, macs, source

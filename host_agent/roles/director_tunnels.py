@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from host_agent.errors import Refused
-from host_agent.facts import Facts, NodeFacts
+from host_agent.facts.values import Facts, NodeFacts
 from host_agent.roles.director_sides import SIDES, Side, active
 from host_agent.state import LAST_METRIC, MAIN_TABLE, NAME, Route, Rule
 from policies.host_model import MAIN, Director, Tunnel

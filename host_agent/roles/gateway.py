@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 
 from host_agent.errors import Refused
-from host_agent.facts import Facts, public_key
-from host_agent.identity import GatewayKeys
-from host_agent.profile import Profile
+from host_agent.facts.identity import GatewayKeys
+from host_agent.facts.profile import Profile
+from host_agent.facts.values import Facts, public_key
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
     LAST_METRIC,

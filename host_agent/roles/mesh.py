@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from host_agent.facts import Facts
+from host_agent.facts.values import Facts
 from host_agent.state import (
     FORWARDING_PREFERENCE,
     LAST_METRIC,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Interface
 
-from host_agent.facts import Facts
+from host_agent.facts.values import Facts
 from host_agent.state import Address, HostState, Link, NamespaceState, Sysctl
 from policies.model import PrivacyRouter
 from topology.plan import AddressPlan, Hop, MeshSocket

@@ -11,8 +11,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network, ip_address
 
 from host_agent.errors import Refused
-from host_agent.facts import Facts
-from host_agent.profile import Profile
+from host_agent.facts.profile import Profile
+from host_agent.facts.values import Facts
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
     LAST_METRIC,

@@ -12,11 +12,12 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
 from host_agent.errors import Refused
-from host_agent.facts import Facts
-from host_agent.identity import server_of
+from host_agent.facts.identity import server_of
+from host_agent.facts.values import Facts
 from host_agent.prefixes import Prefixes
 from host_agent.roles.bypass import BYPASSED
 from host_agent.roles.sockets import hop_sysctls
+from host_agent.roles.xray_config import Vless, client_config, server_config
 from host_agent.state import (
     LAST_METRIC,
     Chain,
@@ -30,7 +31,6 @@ from host_agent.state import (
     combine,
     filter_rule,
 )
-from host_agent.xray_config import Vless, client_config, server_config
 from policies.model import PrivacyRouter, XrayClient
 from topology.plan import AddressPlan, Hop
 

@@ -1,7 +1,7 @@
 """Proof before commit: what is wrong with a policy's flow entries on all its nodes, or nothing.
 
-Pure, exact and sound: it reasons about sets of packets (``ryu_apps.cubes``), and what it accepts holds for every
-packet. docs/verification.md says what is proved and what is assumed.
+Pure, exact and sound: it reasons about sets of packets (``ryu_apps.packets.cubes``), and what it accepts holds for
+every packet. docs/verification.md says what is proved and what is assumed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from policies.errors import DocumentError
 from policies.model import PrivacyRouter
 from policies.placement import NodeView, everything
-from ryu_apps.flow import FlowEntry
+from ryu_apps.flows.flow import FlowEntry
 from ryu_apps.verify.alike import Likeness, likeness
 from ryu_apps.verify.every_packet import Witnesses, findings
 from ryu_apps.verify.finding import Finding, Kind

@@ -9,7 +9,7 @@ from socket import inet_aton, inet_ntoa
 from policies.match_fields import FIELDS, WORDS
 from policies.model import FunctionRoute, Place, PrivacyFlow
 from policies.rules import mesh_ports, privacy_ports
-from ryu_apps.flow import CLASSIFY, MESH, MESH_DELIVERY, Action, FlowEntry, Match, SetField
+from ryu_apps.flows.flow import CLASSIFY, MESH, MESH_DELIVERY, Action, FlowEntry, Match, SetField
 from ryu_apps.verify.subject import Subject
 
 ALONE = -1  # the number of what is like nothing else

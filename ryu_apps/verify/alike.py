@@ -18,7 +18,7 @@ from itertools import chain
 
 from policies.model import Place
 from policies.reuse import difference
-from ryu_apps.flow import FlowEntry
+from ryu_apps.flows.flow import FlowEntry
 from ryu_apps.verify.address_shapes import ALONE, Shapes, named
 from ryu_apps.verify.subject import Subject
 

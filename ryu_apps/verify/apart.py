@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ryu_apps.flow import fields
+from ryu_apps.flows.flow import fields
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.flight import Flight, leaving
 from ryu_apps.verify.tables import Bridge

@@ -14,9 +14,9 @@ from itertools import pairwise, product
 
 from policies.match_fields import FIELDS
 from policies.model import PrivacyRouter
-from ryu_apps.cubes import Cube
-from ryu_apps.flow import Match, fields
-from ryu_apps.simulate import FlowTables, Trace
+from ryu_apps.flows.flow import Match, fields
+from ryu_apps.packets.cubes import Cube
+from ryu_apps.packets.simulate import FlowTables, Trace
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.flight import Flight, leaving
 from ryu_apps.verify.safety import neighbours

@@ -13,9 +13,9 @@ from itertools import islice
 
 from policies.functions import Function
 from policies.placement import NodeView
-from ryu_apps.cubes import Budget, Cube, TooHard
-from ryu_apps.flow import CLASSIFY, MESH, FlowEntry, fields
-from ryu_apps.lookup import Lookup
+from ryu_apps.flows.flow import CLASSIFY, MESH, FlowEntry, fields
+from ryu_apps.packets.cubes import Budget, Cube, TooHard
+from ryu_apps.packets.lookup import Lookup
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.tables import STEPS, STEPS_OF_AN_ENTRY
 from ryu_apps.verify.ways import Caller, Leg, Mesh, number, served

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
 from policies.model import Place
-from ryu_apps.cubes import Cube, TooHard
-from ryu_apps.flow import Action, FlowEntry, Match
-from ryu_apps.ofctl import actions_text
+from ryu_apps.flows.flow import Action, FlowEntry, Match
+from ryu_apps.openflow.ofctl import actions_text
+from ryu_apps.packets.cubes import Cube, TooHard
 from ryu_apps.verify.finding import Finding, Kind, named, named_together
 from ryu_apps.verify.flight import Flight, a_point, packet
 from ryu_apps.verify.safety import Flights

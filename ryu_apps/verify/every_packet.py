@@ -9,9 +9,9 @@ from itertools import islice
 
 from policies.model import Place, PrivacyRouter
 from policies.rules import mesh_ports, privacy_ports
-from ryu_apps.cubes import TooHard
-from ryu_apps.flow import Match
-from ryu_apps.headers import Space
+from ryu_apps.flows.flow import Match
+from ryu_apps.packets.cubes import TooHard
+from ryu_apps.packets.headers import Space
 from ryu_apps.verify.apart import strayed
 from ryu_apps.verify.chain import loops, unreachable
 from ryu_apps.verify.delivery import undelivered

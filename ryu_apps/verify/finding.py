@@ -7,8 +7,8 @@ from enum import Enum
 
 from policies.errors import Problem
 from policies.model import Place
-from ryu_apps.flow import FlowEntry, Match
-from ryu_apps.ofctl import match_text
+from ryu_apps.flows.flow import FlowEntry, Match
+from ryu_apps.openflow.ofctl import match_text
 
 
 class Kind(Enum):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from ryu_apps.cubes import EVERYTHING, Budget, Cube, point_outside
-from ryu_apps.flow import DecTtl, FlowEntry, GotoTable, Match, Output, PushVlan, SetField, StripVlan
-from ryu_apps.headers import Space
+from ryu_apps.flows.flow import DecTtl, FlowEntry, GotoTable, Match, Output, PushVlan, SetField, StripVlan
+from ryu_apps.packets.cubes import EVERYTHING, Budget, Cube, point_outside
+from ryu_apps.packets.headers import Space
 from ryu_apps.verify.tables import Bridge, Row
 
 

@@ -13,9 +13,9 @@ from socket import inet_aton
 from policies.match_fields import WORDS
 from policies.model import PrivacyRouter
 from policies.rules import privacy_ports
-from ryu_apps.cubes import EVERYTHING, Cube, CubeIndex
-from ryu_apps.flow import FlowEntry, GotoTable, Match, fields
-from ryu_apps.headers import Space
+from ryu_apps.flows.flow import FlowEntry, GotoTable, Match, fields
+from ryu_apps.packets.cubes import EVERYTHING, Cube, CubeIndex
+from ryu_apps.packets.headers import Space
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.flight import Flight
 from ryu_apps.verify.tables import Bridge, Row

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from policies.model import FunctionRoute, PrivacyRouter
 from policies.placement import NodeView
-from ryu_apps.flow import FlowEntry
+from ryu_apps.flows.flow import FlowEntry
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ryu_apps.cubes import Budget, Cube, CubeIndex
-from ryu_apps.flow import FlowEntry, GotoTable, Output
-from ryu_apps.headers import Space
+from ryu_apps.flows.flow import FlowEntry, GotoTable, Output
+from ryu_apps.packets.cubes import Budget, Cube, CubeIndex
+from ryu_apps.packets.headers import Space
 
 STEPS, STEPS_OF_AN_ENTRY = 10_000_000, 200  # that all searches of a node may take together, some seconds
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from policies.functions import Function
 from policies.placement import NodeView
-from ryu_apps.cubes import Cube
-from ryu_apps.flow import MESH, FlowEntry, fields
-from ryu_apps.headers import Slot, Space
-from ryu_apps.simulate import FlowTables
+from ryu_apps.flows.flow import MESH, FlowEntry, fields
+from ryu_apps.packets.cubes import Cube
+from ryu_apps.packets.headers import Slot, Space
+from ryu_apps.packets.simulate import FlowTables
 
 _TRANSPORTS = ("tcp", "udp", "sctp")
 _SYN_ACK = 0x12

@@ -12,11 +12,11 @@ from lan_lab import BASE, Document, LanLab, changed
 from lan_probes import KINDS, TARGETS, Probe, send, send_all
 from lan_router import CLIENTS, address
 
-from host_agent import survey
 from host_agent.desired import desired
-from host_agent.explain import Explanation
-from host_agent.explain_entry import packet, way
-from host_agent.explain_facts import surroundings
+from host_agent.explain.decide import Explanation
+from host_agent.explain.entry import packet, way
+from host_agent.explain.facts import surroundings
+from host_agent.facts import survey
 from policies.load import load_policy
 
 SERVICES = {"tcp": "tcp/80", "udp": "udp/7", "quic": "udp/443", "dns": "udp/53", "dns tcp": "tcp/53", "icmp": "icmp"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import eventlet
 from eventlet.green import socket
 
-from ryu_apps.switch import Connection
+from ryu_apps.switches.connection import Connection
 
 
 class PlainDatapath:

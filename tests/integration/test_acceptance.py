@@ -22,12 +22,12 @@ from switch_sandbox import Sandbox, Switch
 from policies.errors import DocumentError
 from policies.load import parse
 from policies.match import Match
-from ryu_apps.flow import Action, DecTtl, FlowEntry, Output, SetField, StripVlan
-from ryu_apps.ofctl import entry_text, match_text
-from ryu_apps.pipeline import compile_pipeline
-from ryu_apps.plan import Change, plan
-from ryu_apps.switch import BundleRefused, Connection
-from ryu_apps.wire import switch_entry
+from ryu_apps.flows.flow import Action, DecTtl, FlowEntry, Output, SetField, StripVlan
+from ryu_apps.flows.pipeline import compile_pipeline
+from ryu_apps.openflow.ofctl import entry_text, match_text
+from ryu_apps.openflow.wire import switch_entry
+from ryu_apps.switches.connection import BundleRefused, Connection
+from ryu_apps.switches.plan import Change, plan
 
 DOCUMENTS = 300 if os.environ.get("SOAK") else 30
 FLOWS = 40  # tried for each document; about a third of them is accepted

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import pytest
 from sandbox import Sandbox
 
-from host_agent.command import run
 from host_agent.drivers import chain_outline, chain_reading, netfilter, nftables
+from host_agent.drivers.command import run
 from host_agent.drivers.memory import Memory
 from host_agent.state import Chain, Family, filter_rule
 

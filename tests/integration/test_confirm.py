@@ -86,7 +86,7 @@ def test_a_first_apply_is_undone_whole(node: Node) -> None:
     before = node.snapshot()
     assert node.agent("apply", "--confirm", "3").returncode == 0
     wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
-    wait_for(lambda: "host_agent.confirm" not in node.run("ps", "-eo", "args"), "the watchdog to end")
+    wait_for(lambda: "host_agent.confirm.restore" not in node.run("ps", "-eo", "args"), "the watchdog to end")
     assert node.snapshot() == before
 
 

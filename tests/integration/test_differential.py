@@ -21,10 +21,10 @@ from switch_sandbox import Sandbox, Switch
 
 from policies.match import Match
 from policies.model import PrivacyRouter
-from ryu_apps.flow import FlowEntry
-from ryu_apps.ofctl import entry_text, match_text
-from ryu_apps.pipeline import compile_pipeline
-from ryu_apps.simulate import FlowTables
+from ryu_apps.flows.flow import FlowEntry
+from ryu_apps.flows.pipeline import compile_pipeline
+from ryu_apps.openflow.ofctl import entry_text, match_text
+from ryu_apps.packets.simulate import FlowTables
 from ryu_apps.verify import Kind, verify
 from ryu_apps.verify.entries import conflicts
 from ryu_apps.verify.safety import flights

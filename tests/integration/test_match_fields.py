@@ -12,11 +12,11 @@ from match_examples import ACTIONS, MATCHES
 from switch_sandbox import Sandbox, Switch
 
 from policies.match import normalise
-from ryu_apps import messages, wire
-from ryu_apps.flow import Action, FlowEntry, Match
-from ryu_apps.ofctl import entry_text, match_text
-from ryu_apps.oxm import decode_match, match_of
-from ryu_apps.wire import SwitchEntry
+from ryu_apps.flows.flow import Action, FlowEntry, Match
+from ryu_apps.openflow import messages, wire
+from ryu_apps.openflow.ofctl import entry_text, match_text
+from ryu_apps.openflow.oxm import decode_match, match_of
+from ryu_apps.openflow.wire import SwitchEntry
 
 PORTS = {"internal_100": 100, "nm-privacy": 2}
 NAMES = {number: name for name, number in PORTS.items()}

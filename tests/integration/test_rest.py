@@ -15,7 +15,7 @@ from rest_client import Answer, RestClient, token
 from switch_sandbox import EXAMPLE, PORTS, ROOT, RYU_MANAGER, Controller, Sandbox, Switch
 
 from policies.load import load
-from ryu_apps.pipeline import compile_pipeline
+from ryu_apps.flows.pipeline import compile_pipeline
 
 ENTRIES = len(compile_pipeline(load(EXAMPLE)))
 WEB = "in_port=internal_100,tcp,nw_src=10.100.0.2,nw_dst=198.51.100.80,tp_dst=80"

@@ -20,8 +20,8 @@ from lab_reports import reports
 from processes import wait_for
 from test_run import Run
 
-from host_agent.health import Thresholds
-from host_agent.run import Timing
+from host_agent.run.health import Thresholds
+from host_agent.run.service import Timing
 
 pytestmark = pytest.mark.alone
 

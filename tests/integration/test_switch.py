@@ -15,8 +15,8 @@ from rest_client import RestClient
 from switch_sandbox import EXAMPLE, RYU_MANAGER, Controller, Sandbox, Switch
 
 from policies.load import load
-from ryu_apps.ofctl import entry_text
-from ryu_apps.pipeline import compile_pipeline
+from ryu_apps.flows.pipeline import compile_pipeline
+from ryu_apps.openflow.ofctl import entry_text
 
 ENTRIES = len(compile_pipeline(load(EXAMPLE)))
 FOREIGN = "cookie=0x7, table=40, priority=5,ip,nw_dst=198.51.100.0/24 actions=NORMAL"

@@ -9,11 +9,11 @@ import pytest
 from plain_datapath import PlainDatapath
 from switch_sandbox import Sandbox, Switch
 
-from ryu_apps.flow import FlowEntry, Output, fields, item_cookie
-from ryu_apps.oxm import Oxm
-from ryu_apps.plan import Change, plan
-from ryu_apps.switch import BundleRefused, Connection, SwitchSilent
-from ryu_apps.wire import SwitchEntry, switch_entry
+from ryu_apps.flows.flow import FlowEntry, Output, fields, item_cookie
+from ryu_apps.openflow.oxm import Oxm
+from ryu_apps.openflow.wire import SwitchEntry, switch_entry
+from ryu_apps.switches.connection import BundleRefused, Connection, SwitchSilent
+from ryu_apps.switches.plan import Change, plan
 
 # IPv4 addresses without the Ethernet type that they need: a switch must refuse it.
 BAD = SwitchEntry.of(10, 5, Oxm(0x8000, 12, b"\xc0\0\2\1").encode(), b"", item_cookie("bad"))
@@ -79,7 +79,7 @@ def test_delete_spares_an_entry_that_became_anothers(connection: Connection) -> 
 def test_silence_is_an_error_and_not_an_empty_table(
     datapath: PlainDatapath, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ryu_apps.switch.ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr("ryu_apps.switches.connection.ANSWER_TIMEOUT", 0.2)
     datapath.deaf = True
     with pytest.raises(SwitchSilent, match="no answer"):
         connection.read()

@@ -18,10 +18,10 @@ from plain_datapath import PlainDatapath
 from processes import wait_for
 from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
 
-from ryu_apps import messages, monitor
-from ryu_apps.flow import MESH
-from ryu_apps.monitor import Event
-from ryu_apps.wire import SwitchEntry
+from ryu_apps.flows.flow import MESH
+from ryu_apps.openflow import messages, monitor
+from ryu_apps.openflow.monitor import Event
+from ryu_apps.openflow.wire import SwitchEntry
 
 pytestmark = pytest.mark.alone
 

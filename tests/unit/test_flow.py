@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ryu_apps.flow import COOKIE_MASK, FlowEntry, GotoTable, Output, fields, is_ours, item_cookie
-from ryu_apps.ofctl import entry_text, port_text
-from ryu_apps.oxm import Oxm
-from ryu_apps.plan import Change, plan
-from ryu_apps.wire import SwitchEntry
+from ryu_apps.flows.flow import COOKIE_MASK, FlowEntry, GotoTable, Output, fields, is_ours, item_cookie
+from ryu_apps.openflow.ofctl import entry_text, port_text
+from ryu_apps.openflow.oxm import Oxm
+from ryu_apps.openflow.wire import SwitchEntry
+from ryu_apps.switches.plan import Change, plan
 
 OURS = item_cookie("an item")
 FOREIGN = 7

@@ -12,20 +12,20 @@ from host_examples import FACTS, IDENTITY, KEYS, SERVER, key, wanted
 from policy_documents import Change, changed, policy, problems
 
 from host_agent.errors import Refused
-from host_agent.explain_entry import packet, way
-from host_agent.explain_rules import Packet, Place, meet
-from host_agent.facts import public_key
-from host_agent.identity import GatewayKeys
-from host_agent.profile import read_profile
+from host_agent.explain.entry import packet, way
+from host_agent.explain.rules import Packet, Place, meet
+from host_agent.facts.identity import GatewayKeys
+from host_agent.facts.profile import read_profile
+from host_agent.facts.values import public_key
 from host_agent.state import HostState, Secret, filter_rule
 from policies.host_model import Policy
 from policies.placement import view_of
-from ryu_apps.flow import PRIVACY_CHAIN, XRAY_SHARES, GotoTable, Output
-from ryu_apps.pipeline import compile_node, compile_pipeline
-from ryu_apps.policy_file import compile_document
-from ryu_apps.simulate import FlowTables
+from ryu_apps.flows.flow import PRIVACY_CHAIN, XRAY_SHARES, GotoTable, Output
+from ryu_apps.flows.pipeline import compile_node, compile_pipeline
+from ryu_apps.packets.simulate import FlowTables
+from ryu_apps.policy.file import compile_document
+from ryu_apps.rest.view_chain import chain_view
 from ryu_apps.verify import verify
-from ryu_apps.view_chain import chain_view
 from topology.nodes import Node, Topology
 
 Router = dict[str, Any]

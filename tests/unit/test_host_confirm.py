@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from host_examples import wanted
 
-from host_agent import confirm_file
-from host_agent.confirm_file import Pending
-from host_agent.confirm_path import Connection, touches
+from host_agent.confirm import file as confirm_file
+from host_agent.confirm.file import Pending
+from host_agent.confirm.path import Connection, touches
 from host_agent.plan import plan
 from host_agent.state import (
     Address,

@@ -10,8 +10,8 @@ import pytest
 from host_examples import FACTS, KEYS, POLICY, SERVER, WGCF, key, wanted
 
 from host_agent.errors import Refused
-from host_agent.facts import public_key
-from host_agent.profile import read_profile
+from host_agent.facts.profile import read_profile
+from host_agent.facts.values import public_key
 from host_agent.state import Bridge, Chain, HostState, WireGuardDevice
 from policies.model import Warp, WireGuard, Xray
 

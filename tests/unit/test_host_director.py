@@ -15,7 +15,7 @@ from policy_documents import DOCUMENTS
 from host_agent.countries.values import Country
 from host_agent.desired import desired
 from host_agent.errors import Refused
-from host_agent.facts import Facts
+from host_agent.facts.values import Facts
 from host_agent.plan import plan
 from host_agent.prefixes import Prefixes
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Rule

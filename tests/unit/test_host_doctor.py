@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from host_examples import wanted
 
-from host_agent.doctor import ForeignMark, ForeignRoute, ForeignRule, Machine, Trial, findings, whose
-from host_agent.doctor_facts import _networkd
+from host_agent.doctor.checks import ForeignMark, ForeignRoute, ForeignRule, Machine, Trial, findings, whose
+from host_agent.doctor.facts import _networkd
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Route, Rule, filter_rule
 
 DIRECTOR = HostState(

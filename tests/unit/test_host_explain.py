@@ -12,10 +12,10 @@ from host_examples import FACTS, POLICY, wanted
 from host_agent.countries.values import Country
 from host_agent.desired import desired
 from host_agent.errors import Refused
-from host_agent.explain import Explanation, Surroundings, explain
-from host_agent.explain_entry import packet, way
-from host_agent.explain_rules import Packet, Place, Unknown, meet
-from host_agent.facts import NodeFacts, NodeLink
+from host_agent.explain.decide import Explanation, Surroundings, explain
+from host_agent.explain.entry import packet, way
+from host_agent.explain.rules import Packet, Place, Unknown, meet
+from host_agent.facts.values import NodeFacts, NodeLink
 from host_agent.prefixes import Prefixes
 from host_agent.state import NODE, HostState, IpSet, Route, filter_rule
 from policies.host_model import Policy

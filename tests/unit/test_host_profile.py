@@ -6,7 +6,7 @@ import pytest
 from host_examples import WGCF, key
 
 from host_agent.errors import Refused
-from host_agent.profile import read_profile
+from host_agent.facts.profile import read_profile
 
 TEXT = f"""\
 [Interface]

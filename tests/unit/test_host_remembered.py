@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from mesh_examples import document, topology_text
 
-from host_agent import last_good, names
+from host_agent import last_good
 from host_agent.drivers import daemon, files
-from host_agent.run_log import Log
-from host_agent.run_policy import Places, PolicyFile
+from host_agent.facts import names
+from host_agent.run.log import Log
+from host_agent.run.policy import Places, PolicyFile
 from host_agent.state import File
 from policies.errors import DocumentError
 from policies.load_node import load_for_node

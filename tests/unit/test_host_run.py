@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from host_examples import wanted
 
-from host_agent.backoff import CALM, FIRST_PAUSE, LIMIT, LONGEST_PAUSE, WINDOW, Ledger
 from host_agent.boot import protective
 from host_agent.drivers import events
-from host_agent.fingerprint import routing_part
-from host_agent.notify import notify, watchdog_seconds
 from host_agent.plan import plan
-from host_agent.run_log import Log
+from host_agent.run.backoff import CALM, FIRST_PAUSE, LIMIT, LONGEST_PAUSE, WINDOW, Ledger
+from host_agent.run.fingerprint import routing_part
+from host_agent.run.log import Log
+from host_agent.run.notify import notify, watchdog_seconds
 from host_agent.state import HostState, Route
 from host_agent.steps import Add, MoveLink, ReplaceChains, SetLink, SetSysctl, StartDaemon, script
 

@@ -7,8 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from host_agent import status_tables
-from host_agent.report import PeerRow, PlaceRow, Status
+from host_agent.status import tables as status_tables
+from host_agent.status.report import PeerRow, PlaceRow, Status
 
 PEER = PeerRow("wg100", "ct100", "KEY=", "[fd00::1]:51820", None, 999_600, 0)
 EMPTY = Status(True, (), (), (), (), (), ())

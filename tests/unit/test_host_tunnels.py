@@ -10,9 +10,9 @@ from ipaddress import IPv4Address
 from host_examples import POLICY
 
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.facts import NodeFacts
-from host_agent.health import Thresholds, Tunnel, by_handshake, judged, next_endpoint
-from host_agent.probe import Probe, connects, judged_tunnels, probes
+from host_agent.facts.values import NodeFacts
+from host_agent.run.health import Thresholds, Tunnel, by_handshake, judged, next_endpoint
+from host_agent.run.probe import Probe, connects, judged_tunnels, probes
 from host_agent.state import Endpoint
 from policies.host_model import Policy
 from policies.load import parse_policy

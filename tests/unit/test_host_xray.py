@@ -14,10 +14,10 @@ from host_examples import IDENTITY, POLICY, SERVER, VPS, key
 from policy_documents import changed
 
 from host_agent.errors import Refused
-from host_agent.facts import XrayProgram
-from host_agent.identity import GatewayKeys, ServerIdentity, read
+from host_agent.facts.identity import GatewayKeys, ServerIdentity, read
+from host_agent.facts.values import XrayProgram
+from host_agent.roles.xray_config import Vless, client_config, server_config
 from host_agent.state import Secret
-from host_agent.xray_config import Vless, client_config, server_config
 from policies.load import parse
 from policies.model import PrivacyRouter
 

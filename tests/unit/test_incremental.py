@@ -15,9 +15,9 @@ from policies.match import normalise
 from policies.model import FunctionRoute, Place
 from policies.placement import NodeView, everything, view_of
 from policies.reuse import difference, reused
-from ryu_apps.flow import FlowEntry
-from ryu_apps.mesh import ANSWERS
-from ryu_apps.pipeline import Compiled, compile_view
+from ryu_apps.flows.flow import FlowEntry
+from ryu_apps.flows.mesh import ANSWERS
+from ryu_apps.flows.pipeline import Compiled, compile_view
 from ryu_apps.verify import Proof, prove, verify
 from ryu_apps.verify.subject import Subject
 from topology.nodes import Node, Topology

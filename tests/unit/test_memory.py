@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ryu_apps.policy_file import MANY_OBJECTS, without_collection
+from ryu_apps.policy.file import MANY_OBJECTS, without_collection
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ from ipaddress import IPv4Address
 import pytest
 from mesh_examples import BUCKET, OWN, PLACES, SEARCH, VECTOR_DB, compiled, document, policy
 
-from ryu_apps.backends import shares
-from ryu_apps.flow import MESH, FlowEntry
-from ryu_apps.pipeline import compile_pipeline
-from ryu_apps.simulate import Trace, simulate
+from ryu_apps.flows.backends import shares
+from ryu_apps.flows.flow import MESH, FlowEntry
+from ryu_apps.flows.pipeline import compile_pipeline
+from ryu_apps.packets.simulate import Trace, simulate
 from ryu_apps.verify import verify
 
 UPLINK = "nm-privacy"

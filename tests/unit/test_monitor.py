@@ -10,9 +10,10 @@ from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, HANDSHAKE
 from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
-from ryu_apps import intake, messages, monitor, peers
-from ryu_apps.monitor import Event, Update
-from ryu_apps.wire import Malformed, SwitchEntry
+from ryu_apps.openflow import messages, monitor
+from ryu_apps.openflow.monitor import Event, Update
+from ryu_apps.openflow.wire import Malformed, SwitchEntry
+from ryu_apps.switches import intake, peers
 
 HEAD = "ffff0000000000004f4e46000000074e"
 ADDED = "00300000000000050000000000120a0000000000000000770001001280000a0208008000180401020304000000000000"

@@ -11,9 +11,9 @@ import pytest
 
 from policies.load import load
 from policies.model import FunctionRoute, OpenFlow, PrivacyFlow, PrivacyRouter, Socket
-from ryu_apps.flow import CLASSIFY, FlowEntry, GotoTable, fields
-from ryu_apps.ofctl import entry_text
-from ryu_apps.pipeline import compile_pipeline
+from ryu_apps.flows.flow import CLASSIFY, FlowEntry, GotoTable, fields
+from ryu_apps.flows.pipeline import compile_pipeline
+from ryu_apps.openflow.ofctl import entry_text
 
 EXAMPLE = load(Path(__file__).parents[2] / "policies/documents/privacy-router.json")
 PRIVACY = ("internal_100", "warp0", "internal_101")

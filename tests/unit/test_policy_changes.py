@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from eventlet import sleep, spawn
 
-from ryu_apps import policy_file as policy_file_module
-from ryu_apps.policy_changes import PolicyChanges
-from ryu_apps.policy_file import CompiledPolicy, PolicyFile, compile_document
+from ryu_apps.policy import file as policy_file_module
+from ryu_apps.policy.changes import PolicyChanges
+from ryu_apps.policy.file import CompiledPolicy, PolicyFile, compile_document
 
 EXAMPLE = (Path(__file__).resolve().parents[2] / "policies/documents/privacy-router.json").read_text()
 SLOW = 0.4  # seconds of processor time

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ryu_apps.access import (
+from ryu_apps.rest.access import (
     LOOPBACK_NAMES,
     PEERS,
     RequestRate,
@@ -17,7 +17,7 @@ from ryu_apps.access import (
     origin_allowed,
     token_matches,
 )
-from ryu_apps.token_file import TokenUnusable, read_or_make_token
+from ryu_apps.rest.token_file import TokenUnusable, read_or_make_token
 
 TOKEN = "t" * 43
 

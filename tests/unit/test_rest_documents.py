@@ -13,11 +13,14 @@ import pytest
 import yaml
 
 from policies.load import parse
-from ryu_apps import rest, rest_changes, rest_page, rest_stats
-from ryu_apps.openapi import description
-from ryu_apps.policy_edit import document_text, plain, replace_file, routes_of, with_routes
-from ryu_apps.problem import HttpProblem, problem_response
-from ryu_apps.rest_application import METHODS, PAGE_PATHS, READS_BY_POST, RestApplication
+from ryu_apps.policy.edit import document_text, plain, replace_file, routes_of, with_routes
+from ryu_apps.rest import changes as rest_changes
+from ryu_apps.rest import inspection as rest
+from ryu_apps.rest import page as rest_page
+from ryu_apps.rest import stats as rest_stats
+from ryu_apps.rest.application import METHODS, PAGE_PATHS, READS_BY_POST, RestApplication
+from ryu_apps.rest.openapi import description
+from ryu_apps.rest.problem import HttpProblem, problem_response
 
 DOCUMENTS = Path(__file__).parents[2] / "policies/documents"
 ROUTE = {"target_socket": "internal_201", "match_fields": {"ip": "nw_dst=100.104.70.12"}}

@@ -14,11 +14,11 @@ import pytest
 
 from ryu_apps.events import EventLog, event
 from ryu_apps.log_format import JsonFormatter, TextFormatter, format_handlers
-from ryu_apps.metrics import Metrics
-from ryu_apps.rest_readings import Readings
-from ryu_apps.rest_stream import HEARTBEAT, stream
-from ryu_apps.switch import Reading
-from ryu_apps.wire import InstalledEntry, SwitchEntry
+from ryu_apps.openflow.wire import InstalledEntry, SwitchEntry
+from ryu_apps.rest.metrics import Metrics
+from ryu_apps.rest.readings import Readings
+from ryu_apps.rest.stream import HEARTBEAT, stream
+from ryu_apps.switches.connection import Reading
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from eventlet import sleep, spawn
 from mesh_examples import BUCKET, VECTOR_DB, document, topology_text
 from table_switch import TableSwitch
 
-from ryu_apps.flow import MESH
-from ryu_apps.policy_changes import PolicyChanges
-from ryu_apps.policy_file import PolicyFile
-from ryu_apps.problem import HttpProblem
-from ryu_apps.rest_changes import ChangeController
-from ryu_apps.session import Session
-from ryu_apps.wire import SwitchEntry
+from ryu_apps.flows.flow import MESH
+from ryu_apps.openflow.wire import SwitchEntry
+from ryu_apps.policy.changes import PolicyChanges
+from ryu_apps.policy.file import PolicyFile
+from ryu_apps.rest.changes import ChangeController
+from ryu_apps.rest.problem import HttpProblem
+from ryu_apps.switches.session import Session
 
 PORTS = {name: number for number, name in enumerate((*(f"internal_{n}" for n in range(200, 205)), "nm-privacy"), 1)}
 REQUEST = SimpleNamespace(remote_addr="192.0.2.1", method="PUT", path="/v1/policy")

@@ -13,12 +13,12 @@ from table_switch import ADD, TableSwitch
 
 from policies.load import load
 from policies.model import PrivacyRouter
-from ryu_apps import session as session_module
-from ryu_apps.pipeline import compile_pipeline
-from ryu_apps.policy_changes import HANGUP
-from ryu_apps.policy_file import CompiledPolicy
-from ryu_apps.session import Session
-from ryu_apps.wire import SwitchEntry, resolve
+from ryu_apps.flows.pipeline import compile_pipeline
+from ryu_apps.openflow.wire import SwitchEntry, resolve
+from ryu_apps.policy.changes import HANGUP
+from ryu_apps.policy.file import CompiledPolicy
+from ryu_apps.switches import session as session_module
+from ryu_apps.switches.session import Session
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "policies/documents/privacy-router.json"
 POLICY = load(DOCUMENT)
@@ -218,7 +218,7 @@ def test_what_was_deleted_while_nobody_looked_is_found_at_connecting(world: Worl
 def test_a_fight_is_fought_slowly(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ryu_apps.repairs.SECONDS_IN_A_FIGHT", 1.0)
+    monkeypatch.setattr("ryu_apps.switches.repairs.SECONDS_IN_A_FIGHT", 1.0)
     lost = world.entry(20, 0)
     for _ in range(10):
         world.switch.foreign(gone=lost)
@@ -278,14 +278,14 @@ def test_what_failed_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_silent_switch_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ryu_apps.switch.ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr("ryu_apps.switches.connection.ANSWER_TIMEOUT", 0.05)
     world.switch.mute = True
     world.session.wake(HANGUP)
     eventually(lambda: world.switch.closed)
 
 
 def test_readers_of_a_silent_switch_get_the_last_reading(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ryu_apps.last_reading.PATIENCE", 0.05)
+    monkeypatch.setattr("ryu_apps.switches.last_reading.PATIENCE", 0.05)
     first = world.session.reading(0)
     assert first is not None and len(first.installed) == len(EXAMPLE.entries)
     world.switch.mute = True

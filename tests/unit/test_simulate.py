@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from policies.match import MatchError, normalise
-from ryu_apps.flow import DecTtl, FlowEntry, GotoTable, Output, PushVlan, SetField, StripVlan
-from ryu_apps.simulate import Sent, read_packet, simulate
+from ryu_apps.flows.flow import DecTtl, FlowEntry, GotoTable, Output, PushVlan, SetField, StripVlan
+from ryu_apps.packets.simulate import Sent, read_packet, simulate
 
 PACKET = "in_port=a,tcp,nw_src=192.0.2.1,nw_dst=192.0.2.2,tp_dst=443,nw_ttl=64"
 

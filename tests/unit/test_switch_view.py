@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ryu_apps.account import LastChange, SwitchAccount
-from ryu_apps.flow import item_cookie
-from ryu_apps.policy_file import CompiledPolicy, compile_document
-from ryu_apps.view import policy_view, switch_view
-from ryu_apps.view_chain import chain_view
-from ryu_apps.wire import InstalledEntry, SwitchEntry, resolve
+from ryu_apps.flows.flow import item_cookie
+from ryu_apps.openflow.wire import InstalledEntry, SwitchEntry, resolve
+from ryu_apps.policy.file import CompiledPolicy, compile_document
+from ryu_apps.rest.view import policy_view, switch_view
+from ryu_apps.rest.view_chain import chain_view
+from ryu_apps.switches.account import LastChange, SwitchAccount
 
 FILE = Path(__file__).parents[2] / "policies/documents/privacy-router.json"
 COMPILED: CompiledPolicy = compile_document(FILE.read_text(), str(FILE))

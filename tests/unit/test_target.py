@@ -11,16 +11,16 @@ from match_examples import MATCHES
 from table_switch import _stats
 
 from policies.model import PrivacyRouter
-from ryu_apps import messages
-from ryu_apps.bundle import filling
-from ryu_apps.flow import Action, FlowEntry, GotoTable, Match, Output, SetField, fields
-from ryu_apps.messages import Bundle, Kind
-from ryu_apps.oxm import Oxm, decode_match
-from ryu_apps.plan import Change, plan
-from ryu_apps.policy_file import CompiledPolicy
-from ryu_apps.sieve import Sieve
-from ryu_apps.target import Target, difference, left_over, target
-from ryu_apps.wire import SwitchEntry, switch_entry
+from ryu_apps.flows.flow import Action, FlowEntry, GotoTable, Match, Output, SetField, fields
+from ryu_apps.openflow import messages
+from ryu_apps.openflow.messages import Bundle, Kind
+from ryu_apps.openflow.oxm import Oxm, decode_match
+from ryu_apps.openflow.wire import SwitchEntry, switch_entry
+from ryu_apps.policy.file import CompiledPolicy
+from ryu_apps.switches.bundle import filling
+from ryu_apps.switches.plan import Change, plan
+from ryu_apps.switches.sieve import Sieve
+from ryu_apps.switches.target import Target, difference, left_over, target
 
 PORTS = {"internal_100": 3, "warp0": 17, "internal_200": 5, "internal_201": 6, "nm-privacy": 9}
 ABSENT = "internal_101"

@@ -13,7 +13,7 @@ from policies.errors import DocumentError
 from policies.load import parse
 from policies.placement import everything, view_of
 from policies.read_topology import parse_topology
-from ryu_apps.pipeline import compile_node, compile_pipeline
+from ryu_apps.flows.pipeline import compile_node, compile_pipeline
 from topology.nodes import Node, Topology
 
 POLICY = policy()

@@ -12,9 +12,9 @@ from policy_documents import Change, changed, policy
 
 from policies.errors import DocumentError
 from policies.placement import view_of
-from ryu_apps.flow import MESH, FlowEntry, GotoTable, Output, fields
-from ryu_apps.pipeline import compile_node, compile_pipeline
-from ryu_apps.policy_file import PolicyFile, compile_document
+from ryu_apps.flows.flow import MESH, FlowEntry, GotoTable, Output, fields
+from ryu_apps.flows.pipeline import compile_node, compile_pipeline
+from ryu_apps.policy.file import PolicyFile, compile_document
 from ryu_apps.verify import Kind, verify
 from topology.nodes import Node, Topology
 

@@ -16,8 +16,8 @@ from policies.errors import DocumentError
 from policies.match import normalise
 from policies.model import FunctionRoute, Place, PrivacyRouter
 from policies.placement import everything, view_of
-from ryu_apps.flow import CLASSIFY, MESH, MESH_DELIVERY, FlowEntry, GotoTable, Output, SetField, fields
-from ryu_apps.pipeline import compile_view
+from ryu_apps.flows.flow import CLASSIFY, MESH, MESH_DELIVERY, FlowEntry, GotoTable, Output, SetField, fields
+from ryu_apps.flows.pipeline import compile_view
 from ryu_apps.verify import Kind, prove, verify
 from ryu_apps.verify.alike import Likeness, likeness
 from ryu_apps.verify.every_packet import Witnesses, findings

@@ -18,10 +18,10 @@ from mesh_examples import BUCKET, OWN, PLACES, SEARCH, VECTOR_DB, document, poli
 from policies.errors import DocumentError
 from policies.model import PrivacyRouter
 from policies.placement import NodeView, view_of
-from ryu_apps.flow import CLASSIFY, MESH, FlowEntry, GotoTable, Output, SetField, fields
-from ryu_apps.pipeline import compile_node
-from ryu_apps.policy_file import compile_document
-from ryu_apps.simulate import simulate
+from ryu_apps.flows.flow import CLASSIFY, MESH, FlowEntry, GotoTable, Output, SetField, fields
+from ryu_apps.flows.pipeline import compile_node
+from ryu_apps.packets.simulate import simulate
+from ryu_apps.policy.file import compile_document
 from ryu_apps.verify import Finding, Kind, verify
 from ryu_apps.verify.delivery import undelivered
 

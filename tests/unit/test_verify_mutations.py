@@ -15,8 +15,8 @@ from further_hops import with_further
 from policy_documents import policy
 
 from policies.model import Place
-from ryu_apps import classify, privacy_chain, xray_shares
-from ryu_apps.flow import (
+from ryu_apps.flows import classify, privacy_chain, xray_shares
+from ryu_apps.flows.flow import (
     CLASSIFY,
     MESH,
     PRIVACY_CHAIN,
@@ -28,7 +28,7 @@ from ryu_apps.flow import (
     SetField,
     fields,
 )
-from ryu_apps.pipeline import compile_pipeline
+from ryu_apps.flows.pipeline import compile_pipeline
 from ryu_apps.verify import Kind, verify
 
 EXAMPLE = policy(lambda router: None)

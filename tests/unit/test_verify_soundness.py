@@ -13,9 +13,9 @@ import pytest
 from policies.match import Match, normalise
 from policies.match_fields import FIELDS
 from policies.model import Place
-from ryu_apps.cubes import Budget, Cube, CubeIndex, TooHard, point_outside
-from ryu_apps.flow import Action, FlowEntry, GotoTable, Output, SetField, fields
-from ryu_apps.simulate import simulate
+from ryu_apps.flows.flow import Action, FlowEntry, GotoTable, Output, SetField, fields
+from ryu_apps.packets.cubes import Budget, Cube, CubeIndex, TooHard, point_outside
+from ryu_apps.packets.simulate import simulate
 from ryu_apps.verify.entries import conflicts, never_met
 from ryu_apps.verify.safety import Sender, flights, violations
 from ryu_apps.verify.tables import bridge

@@ -10,11 +10,11 @@ from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto import ofproto_v1_3_parser as parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
-from ryu_apps import messages, wire
-from ryu_apps.flow import COOKIE_MARK, COOKIE_MASK, FlowEntry, GotoTable, Output, fields
-from ryu_apps.messages import Bundle, SwitchError
-from ryu_apps.oxm import Oxm, decode_match, encode_match, match_of
-from ryu_apps.wire import SwitchEntry
+from ryu_apps.flows.flow import COOKIE_MARK, COOKIE_MASK, FlowEntry, GotoTable, Output, fields
+from ryu_apps.openflow import messages, wire
+from ryu_apps.openflow.messages import Bundle, SwitchError
+from ryu_apps.openflow.oxm import Oxm, decode_match, encode_match, match_of
+from ryu_apps.openflow.wire import SwitchEntry
 
 DATAPATH = ProtocolDesc(ofp.OFP_VERSION)
 PORTS = {"internal_100": 3, "warp0": 17}

@@ -1,0 +1,1 @@
+"""``apply --confirm``: a change that is taken back unless the operator confirms it."""

@@ -1,0 +1,222 @@
+"""Read of a machine what ``doctor`` judges. Writes nothing; features are tried in a network namespace of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from host_agent.doctor.checks import ForeignMark, ForeignRoute, ForeignRule, Machine, Trial
+from host_agent.drivers import wireguard
+from host_agent.drivers.chain_reading import COMMENT
+from host_agent.drivers.command import run
+from host_agent.drivers.namespaces import Namespaces
+from host_agent.errors import CommandFailed
+from host_agent.state import NODE, PROTOCOL, HostState
+
+OTHERS = (str(PROTOCOL), "kernel", "2")  # protocols whose rules and routes are nobody's fault
+SETTINGS = (
+    "net/ipv4/conf/all/src_valid_mark",
+    "net/ipv4/conf/all/rp_filter",
+    "net/bridge/bridge-nf-call-iptables",
+)
+KERNEL = "a kernel with {0}: Debian's linux-image-amd64 has it; modprobe {1}"
+TPROXY = "-w -t mangle -A PREROUTING -p tcp -j TPROXY --on-port 1 --tproxy-mark 0x1/0x1"
+# feature, commands, cure
+TRIALS = (
+    (
+        "TPROXY",
+        (f"iptables {TPROXY}", "ip rule add fwmark 0x1/0x1 lookup 100"),
+        KERNEL.format("NETFILTER_XT_TARGET_TPROXY", "xt_TPROXY"),
+    ),
+    (
+        "TPROXY for IPv6",
+        (f"ip6tables {TPROXY}",),
+        KERNEL.format("NETFILTER_XT_TARGET_TPROXY and IPv6", "xt_TPROXY"),
+    ),
+    (
+        "ipset hash:net in iptables",
+        ("ipset create trial hash:net", "iptables -w -A INPUT -m set --match-set trial src -j DROP"),
+        KERNEL.format("IP_SET_HASH_NET and NETFILTER_XT_SET", "ip_set_hash_net xt_set"),
+    ),
+    (
+        "connection tracking and NAT",
+        (
+            "iptables -w -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+            "iptables -w -t nat -A POSTROUTING -j MASQUERADE",
+        ),
+        KERNEL.format("NF_CONNTRACK and NF_NAT", "nf_conntrack xt_MASQUERADE"),
+    ),
+    (
+        "MSS clamping",
+        ("iptables -w -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",),
+        KERNEL.format("NETFILTER_XT_TARGET_TCPMSS", "xt_TCPMSS"),
+    ),
+    (
+        "the table security, where the guard stands",
+        ("iptables -w -t security -A FORWARD -j DROP",),
+        KERNEL.format("IP_NF_SECURITY", "iptable_security") + "; or advanced.tunnel_director.guard_table: filter",
+    ),
+)
+
+
+def machine(wanted: HostState, namespaces: Namespaces, unfinished: Iterable[str] = ()) -> Machine:
+    places = [NODE, *(name for name in sorted(wanted.namespaces) if name != NODE and namespaces.exists(name))]
+    rules: list[ForeignRule] = []
+    marks: list[ForeignMark] = []
+    routes: list[ForeignRoute] = []
+    settings = {}
+    for name in places:
+        with namespaces.inside(name):
+            rules += _rules(name)
+            marks += _marks(name)
+            routes += _routes(name)
+            for key in SETTINGS:
+                with suppress(OSError):
+                    settings[name, key] = Path("/proc/sys", key).read_text().strip()
+    return Machine(
+        tuple(rules),
+        tuple(marks),
+        tuple(routes),
+        settings,
+        _programs(),
+        _networkd(Path("/")),
+        _iptables(),
+        tuple(_words(Path("/proc/net/ip_tables_names"))),
+        bool(_said("nft", "list", "tables").strip()),
+        _bridges(),
+        tuple(_trials()),
+        tuple(unfinished),
+    )
+
+
+def _rules(name: str) -> Iterator[ForeignRule]:
+    for family in (4, 6):
+        for found in _json("ip", f"-{family}", "-N", "-d", "-j", "rule"):
+            if str(found.get("protocol")) not in OTHERS:
+                yield ForeignRule(
+                    name,
+                    family,
+                    found["priority"],
+                    _number(found.get("table", 0)),
+                    _number(found.get("fwmark", 0)),
+                    _number(found.get("fwmask", 0xFFFFFFFF if "fwmark" in found else 0)),
+                    found.get("iif"),
+                )
+
+
+def _routes(name: str) -> Iterator[ForeignRoute]:
+    for family in (4, 6):
+        for found in _json("ip", f"-{family}", "-N", "-d", "-j", "route", "show", "table", "all"):
+            if str(found.get("protocol")) not in OTHERS:
+                words = [str(found.get("dst")), *(["dev", found["dev"]] if "dev" in found else [])]
+                yield ForeignRoute(name, _number(found.get("table", 254)), " ".join(words))
+
+
+def _marks(name: str) -> Iterator[ForeignMark]:
+    """Rules of others that set marks: ``--set-xmark value/mask``, as iptables-save prints every form of it."""
+    for tool in ("iptables-save", "ip6tables-save"):
+        for line in _said(tool, "-t", "mangle").splitlines():
+            found = re.search(r"--set-xmark (0x[0-9a-f]+)/(0x[0-9a-f]+)", line)
+            if found and not COMMENT.search(line):
+                yield ForeignMark(name, int(found[1], 16), int(found[2], 16), line.removeprefix("-A "))
+
+
+def _programs() -> frozenset[str]:
+    names = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):
+                names.add(Path("/proc", entry, "comm").read_text().strip())
+    return frozenset(names)
+
+
+def _networkd(root: Path) -> bool | None:
+    """Whether systemd-networkd leaves rules of others alone; None if it does not run. networkd.conf(5)."""
+    if not (root / "run/systemd/netif/state").exists():
+        return None
+    files = [root / "etc/systemd/networkd.conf"]
+    for place in ("usr/lib", "run", "etc"):
+        files += sorted((root / place / "systemd/networkd.conf.d").glob("*.conf"))
+    keeps = False
+    for file in files:
+        with suppress(OSError):
+            found = re.findall(r"^\s*ManageForeignRoutingPolicyRules\s*=\s*(\S+)", file.read_text(), re.MULTILINE)
+            keeps = found[-1].lower() in ("no", "false", "off", "0") if found else keeps
+    return keeps
+
+
+def _iptables() -> str:
+    found = re.search(r"\((\w+)\)", _said("iptables", "--version"))
+    return found[1] if found else ""
+
+
+def _bridges() -> tuple[str, ...]:
+    """Bridges with a controller and no fail mode; one without a controller is meant to be an ordinary switch."""
+    names = []
+    for line in _said("ovs-vsctl", "--timeout=3", "list-br").split():
+        controller = _said("ovs-vsctl", "--timeout=3", "get-controller", line).strip()
+        if controller and not _said("ovs-vsctl", "--timeout=3", "get-fail-mode", line).strip():
+            names.append(line)
+    return tuple(names)
+
+
+def _trials() -> Iterator[Trial]:
+    for feature, commands, cure in TRIALS:
+        with _namespace_for_trial() as namespaces, namespaces.inside("trial"):
+            yield Trial(feature, _all_work(commands), cure)
+    tunnels = wireguard.in_kernel() or Path("/dev/net/tun").exists()
+    yield Trial("WireGuard", tunnels, "modprobe wireguard, or for wireguard-go: modprobe tun (/dev/net/tun)")
+
+
+@contextmanager
+def _namespace_for_trial() -> Iterator[Namespaces]:
+    """A network namespace without a name, which lives as long as a process that does nothing."""
+    command = ["unshare", "--net", "cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as holder:
+        assert holder.stdin is not None and holder.stdout is not None
+        holder.stdin.write(b"?")
+        holder.stdout.read(1)  # it answers, so it is in its namespace
+        try:
+            with Namespaces({"trial": f"/proc/{holder.pid}/ns/net"}) as namespaces:
+                yield namespaces
+        finally:
+            holder.kill()
+
+
+def _all_work(commands: Iterable[str]) -> bool:
+    try:
+        for command in commands:
+            run(command.split())
+    except CommandFailed:
+        return False
+    return True
+
+
+def _json(*command: str) -> list[dict[str, Any]]:
+    text = _said(*command).strip()
+    found: list[dict[str, Any]] = json.loads(text) if text else []
+    return found
+
+
+def _number(value: Any) -> int:
+    return int(str(value), 0)
+
+
+def _said(*command: str) -> str:
+    try:
+        return run(command)
+    except CommandFailed:
+        return ""
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []

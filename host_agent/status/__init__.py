@@ -1,0 +1,1 @@
+"""``privacy-agent status``: what is in force, as values and as tables."""

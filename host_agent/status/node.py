@@ -1,0 +1,137 @@
+"""What ``status`` says of the node itself: what the packet flow document calls the applied state, and counters.
+
+The commands are the document's; what they show is read as the agent reads it, so that only names and rules of ours are
+looked at, with the packets and bytes that iptables has counted for each rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from host_agent.drivers.chain_reading import COMMENT
+from host_agent.drivers.command import run
+from host_agent.drivers.netfilter import DECIDING, TOOLS
+from host_agent.state import FAMILY_OPTION, NODE, OWNER, Chain, Family, HostState, NamespaceState, Route, Rule
+
+COUNTED = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
+ITEM = re.compile(rf' ?-m comment --comment "{OWNER} [0-9a-f]{{12}} ?([^"]*)"')
+OUTCOME = re.compile(r"-j (\S+)(?: --set-xmark (0x[0-9a-f]+)/(0x[0-9a-f]+))?")
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """A command of the document, and what it shows of ours."""
+
+    command: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    """What became of a policy item's packets. ``outcome``: "carried", "let past" (RETURN), "refused"; "stopped by the
+    guard" where the chains that should have decided did not."""
+
+    item: str
+    family: Family
+    outcome: str
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    family: Family
+    table: str
+    chain: str
+    rule: str  # without our comment
+    item: str
+    ours: bool
+    packets: int
+    bytes: int
+
+
+def counted(family: Family) -> list[Counted]:
+    """The rules of all tables with their counters, in the namespace the caller is in."""
+    found, table = [], ""
+    for line in run([TOOLS[family][0], "--counters"]).splitlines():
+        table = line[1:] if line.startswith("*") else table
+        parts = COUNTED.match(line)
+        if parts:
+            packets, size, chain, rule = parts.groups()
+            item = ITEM.search(rule)
+            name = item[1] if item else ""
+            ours = COMMENT.search(rule) is not None
+            found.append(Counted(family, table, chain, ITEM.sub("", rule).strip(), name, ours, int(packets), int(size)))
+    return found
+
+
+def families(wanted: HostState) -> tuple[Family, ...]:
+    """Those in which the director keeps chains."""
+    state = wanted.namespaces.get(NODE, NamespaceState())
+    return tuple(family for family in TOOLS if any(chain.family == family for chain in state.chains))
+
+
+def kernel(wanted: HostState, found: HostState, rules: Iterable[Counted]) -> tuple[KernelRow, ...]:
+    """The document's table "Kernel (applied state)", for both families, and the guard's chains."""
+    there, wish = (each.namespaces.get(NODE, NamespaceState()) for each in (found, wanted))
+    rules = list(rules)
+    sets = sorted(f"{ipset.name}: {ipset.seal.count} entries" for ipset in there.sets)
+    rows = [KernelRow("ipset list -n", tuple(sets))]
+    shown = (chain for chain in wish.chains if chain.table == DECIDING or not chain.shared)
+    rows += [_chain(chain, rules) for chain in sorted(shown, key=str)]
+    for family, option in FAMILY_OPTION.items():
+        own = sorted((rule for rule in there.rules if rule.family == family), key=_preference)
+        if own:
+            rows.append(KernelRow(f"ip{option} rule show", tuple(map(str, own))))
+    tables = sorted({(route.table, route.destination.version) for route in there.routes})
+    for table, version in tables:
+        routes = [it for it in there.routes if (it.table, it.destination.version) == (table, version)]
+        option = FAMILY_OPTION["ipv4" if version == 4 else "ipv6"]
+        rows.append(KernelRow(f"ip{option} route show table {table}", tuple(map(str, sorted(routes, key=_metric)))))
+    return tuple(rows)
+
+
+def _preference(rule: Rule) -> int:
+    return rule.priority
+
+
+def _metric(route: Route) -> int:
+    return route.metric
+
+
+def _chain(chain: Chain, rules: list[Counted]) -> KernelRow:
+    tool = "iptables" if chain.family == "ipv4" else "ip6tables"
+    here = [rule for rule in rules if (rule.family, rule.table, rule.chain) == chain.key]
+    lines = (
+        f"{place}: {rule.rule}  [{rule.packets} packets, {rule.bytes} bytes]" + ("" if rule.ours else "  (not ours)")
+        for place, rule in enumerate(here, 1)
+    )
+    return KernelRow(f"{tool} -t {chain.table} -S {chain.name}", tuple(lines))
+
+
+def items(rules: Iterable[Counted]) -> tuple[ItemRow, ...]:
+    """Counters by policy item: the sums of its rules of one outcome."""
+    sums: dict[tuple[str, Family, str], list[int]] = {}
+    for rule, outcome in _outcomes(rules):
+        total = sums.setdefault((rule.item, rule.family, outcome), [0, 0])
+        total[0] += rule.packets
+        total[1] += rule.bytes
+    return tuple(ItemRow(*key, *total) for key, total in sums.items())
+
+
+def _outcomes(rules: Iterable[Counted]) -> Iterator[tuple[Counted, str]]:
+    for rule in rules:
+        end = OUTCOME.search(rule.rule)
+        if not rule.item or not end or "! --match-set" in rule.rule:  # the last: others' packets
+            continue
+        if rule.table != DECIDING:
+            if end[1] == "DROP":
+                yield rule, "stopped by the guard"
+        elif end[1] == "TPROXY" or (end[1] == "MARK" and end[2] != end[3]):
+            yield rule, "carried"
+        elif end[1] == "MARK":
+            yield rule, "refused"
+        elif "--mark" not in rule.rule:
+            yield rule, "let past"

@@ -1,0 +1,1 @@
+"""The flow entries that a policy asks for, as values: what each table holds. Pure."""

@@ -1,0 +1,1 @@
+"""Sets of packets, and what flow tables do with one. Pure."""

@@ -1,0 +1,1 @@
+"""The policy document in force: read, judged, changed."""

@@ -1,0 +1,1 @@
+"""The REST interface, the page and the metrics."""

@@ -1,0 +1,173 @@
+"""REST /v1, reading: what is wanted, what the switches hold, and what happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ryu.app.wsgi import Response, route
+
+from policies.addresses import address_plan
+from policies.match import MatchError
+from ryu_apps.flows.flow import FlowEntry
+from ryu_apps.packets.simulate import FlowTables
+from ryu_apps.rest import stream as rest_stream
+from ryu_apps.rest.api import JSON, Api, expect_type, give_way, json_body, number, parameters, rates_of
+from ryu_apps.rest.problem import HttpProblem, json_response
+from ryu_apps.rest.readings import Seen
+from ryu_apps.rest.stream import EVENT_STREAM
+from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
+from ryu_apps.rest.view_chain import chain_view, functions_view
+from ryu_apps.rest.view_trace import held_entries, trace_view
+from ryu_apps.switches.session import Session
+
+STATES = ("installed", "missing", "altered", "surplus", "waiting")
+_LARGEST = 2**53  # of a whole number that every JSON reader keeps
+_LONGEST_AGE = 60.0
+
+Packet = str | dict[str, str | int]
+"""As ovs-ofctl text, or by field."""
+
+
+class RestController(Api):
+    @route("status", "/v1/status", methods=["GET"])  # type: ignore[untyped-decorator]
+    def status(self, request: Any) -> Response:
+        given = parameters(request, "max_age")
+        return json_response({**self._policy(), "switches": list(self._switches(given, Filter(limit=0)))})
+
+    @route("flows", "/v1/flows", methods=["GET"])  # type: ignore[untyped-decorator]
+    def flows(self, request: Any) -> Response:
+        given = parameters(request, "switch", "table", "item", "state", "limit", "max_age")
+        if given.get("state", STATES[0]) not in STATES:
+            raise HttpProblem(400, f"state: one of {', '.join(STATES)} was expected")
+        chosen = Filter(
+            number(given, "table", 254), given.get("item"), given.get("state"), number(given, "limit", _LARGEST)
+        )
+        switches = ", ".join(map(_switch_text, self._switches(given, chosen)))
+        text = f'{json.dumps(self._policy(), ensure_ascii=False)[:-1]}, "switches": [{switches}]}}'
+        return Response(content_type=JSON, charset="UTF-8", text=text)
+
+    @route("chain", "/v1/chain", methods=["GET"])  # type: ignore[untyped-decorator]
+    def chain(self, request: Any) -> Response:
+        given = parameters(request, "max_age")
+        ours = [(session, seen) for session, seen in self._seen(given) if session.account.ours]
+        # With several nodes: that of the node which has the chain.
+        with_chain = (each for each in ours if address_plan(self.service.policy_for(each[0]).policy).hops)
+        session, seen = next(with_chain, ours[0] if ours else (None, None))
+        return json_response(
+            chain_view(
+                session.account if session else None,
+                self.service.policy_for(session) if session else self.service.app.policy_file.current,
+                seen.reading.ports if seen else {},
+                seen.reading.installed if seen else (),
+                rates=rates_of(seen),
+                now=seen.reading.time if seen else 0.0,
+            )
+        )
+
+    @route("functions", "/v1/functions", methods=["GET"])  # type: ignore[untyped-decorator]
+    def functions(self, request: Any) -> Response:
+        return json_response({**self._policy(), "functions": self._functions(parameters(request, "max_age"))})
+
+    @route("functions", "/v1/functions/{name}", methods=["GET"])  # type: ignore[untyped-decorator]
+    def function(self, request: Any, name: str) -> Response:
+        functions = self._functions(parameters(request, "max_age"))
+        found = next((function for function in functions if function["function"] == name), None)
+        if found is None:
+            raise HttpProblem(404, f"the policy has no function {name[:64]}")
+        return json_response(found, headers={"ETag": f'"{self.service.app.policy_file.current.revision}"'})
+
+    @route("events", "/v1/events", methods=["GET"])  # type: ignore[untyped-decorator]
+    def events(self, request: Any) -> Response:
+        given = parameters(request, "since")
+        since = number(given, "since", _LARGEST)
+        if EVENT_STREAM in request.headers.get("Accept", ""):
+            return rest_stream.stream(self.service, request, since)
+        log = self.service.events
+        return json_response({"last": log.last, "events": [rest_stream.event_view(e) for e in log.since(since or 0)]})
+
+    @route("trace", "/v1/trace", methods=["POST"])  # type: ignore[untyped-decorator]
+    def trace(self, request: Any) -> Response:
+        parameters(request)
+        packet = _packet(request)
+        installed = [
+            self._traced_on(session, seen, packet)
+            for session, seen in self.service.seen(0)
+            if seen is not None and session.account.ours
+        ]
+        entries = self.service.app.policy_file.current.entries
+        desired = installed[0]["desired"] if installed else _traced(entries, packet)
+        return json_response({"desired": desired, "installed": installed})
+
+    def _traced_on(self, session: Session, seen: Seen, packet: Packet) -> Json:
+        wanted = self.service.policy_for(session).entries
+        held = held_entries(wanted, seen.reading.ports, seen.reading.installed)
+        return {
+            "dpid": session.account.dpid,
+            "name": session.account.name,
+            "desired": _traced(wanted, packet),
+            "trace": _traced(held, packet),
+        }
+
+    def _policy(self) -> Json:
+        policy_file = self.service.app.policy_file
+        return {"policy": policy_view(policy_file.current, policy_file.problems)}
+
+    def _functions(self, given: Mapping[str, str]) -> list[Json]:
+        return functions_view(self.service.app.policy_file.current, self._switches(given, Filter()))
+
+    def _seen(self, given: Mapping[str, str]) -> list[tuple[Session, Seen | None]]:
+        try:
+            max_age = float(given.get("max_age", 0))
+        except ValueError:
+            max_age = -1
+        if not 0 <= max_age <= _LONGEST_AGE:
+            raise HttpProblem(400, f"max_age: seconds from 0 to {_LONGEST_AGE:.0f} were expected")
+        return self.service.seen(max_age)
+
+    def _switches(self, given: Mapping[str, str], chosen: Filter) -> Iterator[Json]:
+        """Every switch, or the one that is asked for."""
+        wanted = self.service.session(given["switch"]) if "switch" in given else None
+        for session, seen in self._seen(given):
+            if wanted in (None, session):
+                compiled = self.service.policy_for(session)
+                ports, installed = (seen.reading.ports, seen.reading.installed) if seen else ({}, None)
+                shown = switch_view(
+                    session.account, compiled, ports, installed, rates=rates_of(seen), chosen=chosen, pause=give_way
+                )
+                yield {
+                    **shown,
+                    "read_at": seen.reading.time if seen else None,
+                    "answers": bool(seen and seen.is_current),
+                }
+
+
+def _switch_text(switch: Json) -> str:
+    """A switch as JSON; others get their turn between portions of its entries."""
+    entries: list[Json] = switch.pop("entries")
+    portions = []
+    for start in range(0, len(entries), PORTION):
+        portions.append(json.dumps(entries[start : start + PORTION], ensure_ascii=False)[1:-1])
+        give_way()
+    return f'{json.dumps(switch, ensure_ascii=False)[:-1]}, "entries": [{", ".join(portions)}]}}'
+
+
+def _packet(request: Any) -> Packet:
+    """The packet in ``{"packet": ...}``. Raises HttpProblem."""
+    expect_type(request, (JSON,))
+    given = json_body(request.body)
+    packet = given.get("packet") if isinstance(given, dict) and set(given) == {"packet"} else None
+    if isinstance(packet, dict) and all(isinstance(value, str | int) for value in packet.values()):
+        return {name: value for name, value in packet.items() if not isinstance(value, bool)}
+    if not isinstance(packet, str):
+        raise HttpProblem(422, '{"packet": ...} with ovs-ofctl text or a mapping of fields was expected')
+    return packet
+
+
+def _traced(entries: Iterable[FlowEntry], packet: Packet) -> Json:
+    """Raises HttpProblem for a packet that cannot be."""
+    try:
+        return trace_view(FlowTables(entries).trace(packet))
+    except MatchError as error:
+        raise HttpProblem(422, f"no packet: {error}") from None

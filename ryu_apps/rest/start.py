@@ -1,0 +1,77 @@
+"""Sets the REST interface up: what the operator configured, or why it cannot be so."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ryu.lib import hub
+
+from ryu_apps.events import EventLog
+from ryu_apps.log_format import format_handlers
+from ryu_apps.options import GROUP, REST_OPTIONS, STATE_VARIABLE
+from ryu_apps.rest.access import LOOPBACK_NAMES, RequestRate, host_name, listening_refusal
+from ryu_apps.rest.api import SERVICE, Application, Service
+from ryu_apps.rest.application import Access, RestApplication
+from ryu_apps.rest.changes import ChangeController
+from ryu_apps.rest.inspection import RestController
+from ryu_apps.rest.page import PageController
+from ryu_apps.rest.server import Listener, ServerConfigurationError, serve, tls_context
+from ryu_apps.rest.stats import StatsController
+from ryu_apps.rest.token_file import TokenUnusable, read_or_make_token
+
+LOG = logging.getLogger("privacy_router")
+
+BURST_SECONDS = 2  # of requests at the rate that is allowed on average
+TOKEN_FILE = "rest-token"
+
+
+def start_log(conf: Any) -> EventLog:
+    """Log lines in the configured form, and the events that they make."""
+    conf.register_opts(REST_OPTIONS, group=GROUP)
+    format_handlers(logging.getLogger().handlers, conf.privacy_router.log_format)
+    events = EventLog()
+    LOG.addHandler(events)
+    return events
+
+
+def start_rest(conf: Any, router: RestApplication, app: Application, events: EventLog) -> Any:
+    """Serves; returns the greenlet. Raises ServerConfigurationError when it must not or cannot listen."""
+    options = conf.privacy_router
+    token, missing = _token(options)
+    has_tls = bool(options.rest_tls_cert and options.rest_tls_key)
+    refusal = listening_refusal(conf.wsapi_host, has_tls, bool(token))
+    if refusal:
+        raise ServerConfigurationError(f"{refusal} {missing}".rstrip())
+    if missing:
+        LOG.warning("nothing can be changed over REST: %s", missing)
+    names = {*LOOPBACK_NAMES, host_name(conf.wsapi_host), *(name.lower() for name in options.rest_hosts)} - {""}
+    rate = options.rest_requests_per_second
+    router.access = Access(
+        frozenset(names),
+        token,
+        token_for_reads=not _is_loopback(conf.wsapi_host),
+        rate=RequestRate(rate, max(1, round(rate * BURST_SECONDS))),
+        token_missing=missing,
+    )
+    service = {SERVICE: Service(app, events)}
+    for controller in (RestController, ChangeController, StatsController, PageController):
+        router.register(controller, service)
+    context = tls_context(Path(options.rest_tls_cert), Path(options.rest_tls_key)) if has_tls else None
+    listener = Listener(conf.wsapi_host, conf.wsapi_port, context)
+    return hub.spawn(serve, listener, router, has_tls)
+
+
+def _is_loopback(host: str) -> bool:
+    return listening_refusal(host, has_tls=False, has_token=False) is None
+
+
+def _token(options: Any) -> tuple[str, str]:
+    """(token, why there is none): one of them is empty."""
+    state = os.environ.get(STATE_VARIABLE) or options.state_dir
+    try:
+        return read_or_make_token(Path(options.rest_token_file or Path(state) / TOKEN_FILE)), ""
+    except TokenUnusable as error:
+        return "", str(error)

@@ -1,0 +1,79 @@
+"""What a session tells about its switch: one line a happening, for people, with the facts for programs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ryu_apps.events import event
+from ryu_apps.openflow.ofctl import entry_text
+from ryu_apps.openflow.shapes import Identity
+from ryu_apps.openflow.wire import SwitchEntry
+from ryu_apps.switches.account import LastChange, Refusal, SwitchAccount
+from ryu_apps.switches.connection import BundleRefused
+from ryu_apps.switches.drift import drift_lines
+from ryu_apps.switches.plan import Change
+from ryu_apps.switches.repairs import SECONDS_IN_A_FIGHT
+from ryu_apps.switches.target import Target
+
+LOG = logging.getLogger("privacy_router")
+
+_LINES = 20  # drifted entries named at a time
+
+
+def title(account: SwitchAccount) -> str:
+    return account.name or f"switch {account.dpid:016x}"
+
+
+def facts(account: SwitchAccount, kind: str, **known: Any) -> dict[str, Any]:
+    return event(kind, switch=title(account), dpid=account.dpid, **known)
+
+
+def report_change(account: SwitchAccount, change: LastChange) -> None:
+    counts = f"({change.added} added, {change.replaced} replaced, {change.deleted} deleted)"
+    extra = facts(account, "change", **asdict(change))
+    if change.confirmed:
+        message = "%s: %s: %d flow entries committed in one bundle and read back in %.1f ms %s"
+        LOG.info(message, title(account), change.trigger, change.messages, change.milliseconds, counts, extra=extra)
+    else:
+        LOG.error("%s: %s: %s %s", title(account), change.trigger, change.reason, counts, extra=extra)
+
+
+def report_drift(account: SwitchAccount, repair: Change, wanted: Target, there: Mapping[Identity, SwitchEntry]) -> None:
+    """What somebody else did, by the change that puts it right."""
+    for line in drift_lines(repair, wanted, there, _LINES):
+        LOG.warning("%s: drift: %s", title(account), line, extra=facts(account, "drift", what=line))
+    if len(repair) > _LINES:
+        LOG.warning("%s: drift: %d flow entries more", title(account), len(repair) - _LINES)
+
+
+def report_fight(account: SwitchAccount, entry: SwitchEntry, wanted: Target) -> None:
+    what = f"{_text(entry, wanted)}: changed by somebody again and again"
+    message = "%s: drift: %s: from now on looked after every %.0f s"
+    LOG.error(message, title(account), what, SECONDS_IN_A_FIGHT, extra=facts(account, "fight", what=what))
+
+
+def refusal_of(refused: BundleRefused, wanted: Target) -> Refusal:
+    entry = refused.entry
+    if entry is None:
+        return Refusal(str(refused))
+    flow = wanted.flows([entry.identity]).get(entry.identity)
+    if flow is None:
+        return Refusal(str(refused), entry=wanted.raw_text(entry))
+    place = flow.place
+    return Refusal(
+        str(refused), flow.item, entry_text(flow), str(place) if place else None, place.line if place else None
+    )
+
+
+def _text(entry: SwitchEntry, wanted: Target) -> str:
+    return wanted.text(entry, wanted.flows([entry.identity]).get(entry.identity))
+
+
+def report_waiting(account: SwitchAccount, wanted: Target) -> None:
+    ports = sorted(wanted.absent_ports)
+    message = "%s: %d flow entries wait for ports that are not there: %s"
+    extra = facts(account, "waiting", ports=ports)
+    LOG.warning(message, title(account), len(wanted.waiting), ", ".join(ports), extra=extra)

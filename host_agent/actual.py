@@ -38,7 +38,7 @@ def read(wanted: HostState, namespaces: Namespaces, read_switch: Callable[[], ov
     processes = frozenset(process.name for process in running)
     # A port of ours that ovs-vswitchd made anew after a restart carries no alias yet.
     links[NODE] = {name: replace(link, ours=link.ours or name in plugged) for name, link in links[NODE].items()}
-    wish = wanted.namespaces.get(NODE, NamespaceState())
+    wish = wanted.namespace(NODE)
     node, strangers = _namespace(NODE, wish, links[NODE], namespaces)
     born = _on_node(links[NODE], plugged, processes)  # most get their addresses and settings elsewhere
     staying = {link.name for link in wish.links}
@@ -51,7 +51,7 @@ def read(wanted: HostState, namespaces: Namespaces, read_switch: Callable[[], ov
     states: dict[str, NamespaceState] = {NODE: node}
     strangers += [*_strange_ports(wanted, switch), *_strange_links(wanted, links[NODE], node)]
     for name in names:
-        wish = wanted.namespaces.get(name, NamespaceState())
+        wish = wanted.namespace(name)
         state, others = _namespace(name, wish, links[name], namespaces)
         if name in wanted.namespaces or state != NamespaceState():
             states[name] = state
@@ -74,7 +74,7 @@ def read_again(wanted: HostState, found: HostState, steps: Iterable[Step], names
         return read(wanted, namespaces)
     states = dict(found.namespaces)
     for name in {step.namespace for step in steps if isinstance(step, Filtering)}:
-        sets, chains = _filtering(name, wanted.namespaces.get(name, NamespaceState()), namespaces)
+        sets, chains = _filtering(name, wanted.namespace(name), namespaces)
         states[name] = replace(states.get(name, NamespaceState()), sets=sets.ours, chains=_ours(chains))
     return replace(found, namespaces=states, files=files.read(wanted.files))
 

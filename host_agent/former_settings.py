@@ -13,7 +13,7 @@ from pathlib import Path
 
 from host_agent.drivers import files, netlink, sysctl
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.state import NODE, File, HostState, NamespaceState, Sysctl
+from host_agent.state import NODE, File, HostState, Sysctl
 
 FILE = "former-settings.json"
 
@@ -59,7 +59,7 @@ def give_back(state_dir: Path, wanted: HostState, namespaces: Namespaces) -> int
             kept[name] = place
         if inode != place.inode:
             continue  # else the container has gone, and its settings with it
-        still = {it.key for it in wanted.namespaces.get(name, NamespaceState()).sysctls}
+        still = {it.key for it in wanted.namespace(name).sysctls}
         with namespaces.inside(name):
             there = {it.key: it.value for it in sysctl.read(place.changes)}
             for key, change in place.changes.items():

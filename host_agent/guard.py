@@ -12,13 +12,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
-from itertools import count
 
-from host_agent.state import Chain, FilterRule, HostState, NamespaceState, filter_rule
+from host_agent.state import DECIDING, Chain, FilterRule, HostState, NamespaceState, filter_rule, free_name
 
-DECIDING = "mangle"
-LONGEST = 28  # characters of a chain's name
-COMMENT = re.compile(r' -m comment --comment "[^"]*"')
 DROP = re.compile(r"-j DROP$")
 JUMP = re.compile(r"(?<=-[jg] )\S+")
 SOURCE = re.compile(r"-s (\S+) ")
@@ -28,30 +24,28 @@ SET = re.compile(r"--match-set (\S+) ")
 
 def both(wanted: HostState, found: HostState) -> HostState | None:
     """The wanted state with a guard for what was found and for what is wanted. None if there is no need of one."""
-    changed = {}
-    for name, state in wanted.namespaces.items():
-        between = _between(state, found.namespaces.get(name, NamespaceState()))
-        if between is not None:
-            changed[name] = between
-    return replace(wanted, namespaces={**wanted.namespaces, **changed}) if changed else None
+    return wanted.changed(found, _between)
 
 
 def ahead(guarded: HostState, found: HostState) -> HostState | None:
     """What was found, with the guard for both, and the sets it asks. None if the guard may change with the deciding
     chains, as these ask no set whose content will change under them."""
-    changed = {}
-    for name, state in guarded.namespaces.items():
-        before = found.namespaces.get(name, NamespaceState())
-        places = {(chain.family, chain.table) for chain in before.chains if _guards(chain)}
-        guards = {chain for chain in state.chains if _guards(chain) and (chain.family, chain.table) in places}
-        names = {ipset.name for ipset in before.sets}
-        if guards <= before.chains or not any(it.name in names for it in state.sets - before.sets):
-            continue
-        replaced = {chain.key for chain in guards}
-        kept = {chain for chain in before.chains if chain.key not in replaced}
-        sets = before.sets | {ipset for ipset in state.sets if ipset.name not in names}
-        changed[name] = replace(before, sets=sets, chains=frozenset(kept | guards))
-    return replace(found, namespaces={**found.namespaces, **changed}) if changed else None
+    return found.changed(guarded, _ahead)
+
+
+def _ahead(found: NamespaceState, guarded: NamespaceState) -> NamespaceState | None:
+    places = {(chain.family, chain.table) for chain in found.chains if _guards(chain)}
+    guards = {chain for chain in guarded.chains if _guards(chain) and (chain.family, chain.table) in places}
+    names = {ipset.name for ipset in found.sets}
+    if guards <= found.chains or not any(it.name in names for it in guarded.sets - found.sets):
+        return None
+    sets = found.sets | {ipset for ipset in guarded.sets if ipset.name not in names}
+    return replace(found, sets=sets, chains=_with(found.chains, guards))
+
+
+def _with(chains: Iterable[Chain], others: Iterable[Chain]) -> frozenset[Chain]:
+    """The others, each in place of the one of its name."""
+    return frozenset({chain.key: chain for chain in (*chains, *others)}.values())
 
 
 def _between(wanted: NamespaceState, found: NamespaceState) -> NamespaceState | None:
@@ -64,12 +58,10 @@ def _between(wanted: NamespaceState, found: NamespaceState) -> NamespaceState | 
             chains |= _for_both(new, old, entry)
     if not chains:
         return None
-    replaced = {chain.key for chain in chains}
-    kept = {chain for chain in wanted.chains if chain.key not in replaced}
     needed = {name for chain in chains for rule in chain.rules for name in SET.findall(rule.arguments)}
     needed -= {ipset.name for ipset in wanted.sets}
     sets = {ipset for ipset in found.sets if ipset.name in needed}
-    return replace(wanted, chains=frozenset(kept | chains), sets=wanted.sets | sets)
+    return replace(wanted, chains=_with(wanted.chains, chains), sets=wanted.sets | sets)
 
 
 def _guards(chain: Chain) -> bool:
@@ -123,20 +115,17 @@ def _union(new: Mapping[str, Chain], old: Mapping[str, Chain], entry: str) -> se
     taken = {*new, *old}
     names: dict[str, str] = {}
     for name in new:
-        names[name] = _free(name, taken)
+        names[name] = free_name(name, taken)
         taken.add(names[name])
     first = {replace(chain, rules=_changed(chain.rules, {}, f"-g {names[entry]}")) for chain in old.values()}
     then = {replace(it, name=names[it.name], rules=_changed(it.rules, names, "-j DROP")) for it in new.values()}
     return first | then
 
 
-def _free(name: str, taken: set[str]) -> str:
-    return next(free for number in count(1) if (free := f"{name[: LONGEST - 5]}_{number}") not in taken)
-
-
 def _changed(rules: Iterable[FilterRule], names: Mapping[str, str], drop: str) -> tuple[FilterRule, ...]:
     """With other chains to jump to, and another end for what is dropped. Rules of others are not taken along."""
-    plain = (COMMENT.sub("", rule.arguments) for rule in rules if rule.digest)
     return tuple(
-        filter_rule(DROP.sub(drop, JUMP.sub(lambda found: names.get(found[0], found[0]), rule))) for rule in plain
+        filter_rule(DROP.sub(drop, JUMP.sub(lambda found: names.get(found[0], found[0]), rule.plain)))
+        for rule in rules
+        if rule.digest
     )

@@ -70,14 +70,13 @@ def plan(wanted: HostState, found: HostState) -> tuple[Step, ...]:
 def _first(wanted: HostState, found: HostState) -> Iterator[Step]:
     """Sets and chains that have to change before all else."""
     for name, state in sorted(wanted.namespaces.items()):
-        pair = (name, state, found.namespaces.get(name, NamespaceState()))
-        yield from (*_sets(pair), *_chains(pair))
+        pair = (name, state, found.namespace(name))
+        yield from _sets(pair)
+        yield from _chains(pair)
 
 
 def _leg(wanted: HostState, found: HostState) -> tuple[Step, ...]:
-    pairs = [
-        (name, state, found.namespaces.get(name, NamespaceState())) for name, state in sorted(wanted.namespaces.items())
-    ]
+    pairs = [(name, state, found.namespace(name)) for name, state in sorted(wanted.namespaces.items())]
     return (
         *_end_daemons(wanted, found),
         *_write_files(wanted, found),
@@ -229,7 +228,7 @@ def _remove_stale(wanted: HostState, found: HostState) -> Iterator[Step]:
             elif not link.alive and name not in wanted.namespaces and name not in going:
                 yield RemoveDeadLink(name, link)
         if name not in going:
-            yield from _stale_in_namespace(name, wanted.namespaces.get(name, NamespaceState()), state)
+            yield from _stale_in_namespace(name, wanted.namespace(name), state)
     kept = {bridge.name: bridge for bridge in wanted.bridges}
     for bridge in sorted(found.bridges, key=lambda bridge: bridge.name):
         if bridge.name not in kept:
@@ -243,18 +242,16 @@ def _remove_stale(wanted: HostState, found: HostState) -> Iterator[Step]:
 
 def _stale_in_namespace(name: str, wanted: NamespaceState, found: NamespaceState) -> Iterator[Step]:
     for rule in sorted(found.rules - wanted.rules, key=_preference):
-        setting = Sysctl(f"net/ipv4/conf/{rule.incoming}/forwarding", "0")
         if rule.priority == FORWARDING_PREFERENCE and name == NODE:
-            yield SetSysctl(name, setting)  # while the chains that restrict it still stand
+            # While the chains that restrict it still stand.
+            yield SetSysctl(name, Sysctl(f"net/ipv4/conf/{rule.incoming}/forwarding", "0"))
     keys = {chain.key for chain in wanted.chains}
     for family in FAMILIES:
-        stale = frozenset(chain for chain in of_family(family, found.chains) if chain.key not in keys)
-        stale = frozenset(chain for chain in stale if chain.rules or not chain.shared)
-        if stale:
+        others = (chain for chain in of_family(family, found.chains) if chain.key not in keys)
+        if stale := frozenset(chain for chain in others if chain.rules or not chain.shared):
             yield RemoveChains(name, family, stale)
     names = {ipset.name for ipset in wanted.sets}
-    stale_sets = frozenset(ipset for ipset in found.sets if ipset.name not in names)
-    if stale_sets:
+    if stale_sets := frozenset(ipset for ipset in found.sets if ipset.name not in names):
         yield RemoveSets(name, stale_sets)
     for rule in sorted(found.rules - wanted.rules, key=_preference):
         yield Remove(name, rule)

@@ -13,23 +13,29 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from host_agent.state import FAMILIES, Chain, Family, FilterRule, HostState, IpSet, NamespaceState, Rule, filter_rule
+from host_agent.state import (
+    DECIDING,
+    FAMILIES,
+    Chain,
+    Family,
+    FilterRule,
+    HostState,
+    IpSet,
+    NamespaceState,
+    Rule,
+    filter_rule,
+    free_name,
+    of_family,
+)
 
-DECIDING = "mangle"
 SETS_MARK = re.compile(r"(--set-xmark) (0x[0-9a-f]+)/(0x[0-9a-f]+)")
 NAMES_MARK = re.compile(r"(--set-xmark|--mark) (0x[0-9a-f]+)/")
 NAMES_SET = re.compile(r"(--match-set) (\S+) ")
-COMMENT = re.compile(r' -m comment --comment "[^"]*"')
 
 
 def waypoint(wanted: HostState, found: HostState) -> HostState | None:
     """None if there is no need of one."""
-    changed = {}
-    for name, state in wanted.namespaces.items():
-        between = _between(state, found.namespaces.get(name, NamespaceState()))
-        if between is not None:
-            changed[name] = between
-    return replace(wanted, namespaces={**wanted.namespaces, **changed}) if changed else None
+    return wanted.changed(found, _between)
 
 
 def _between(wanted: NamespaceState, found: NamespaceState) -> NamespaceState | None:
@@ -52,24 +58,20 @@ def _new_names(wanted: NamespaceState, found: NamespaceState) -> dict[str, str]:
     taken = {*before, *(ipset.name for ipset in wanted.sets)}
     renamed: dict[str, str] = {}
     for family in FAMILIES:
-        used = set(_words(NAMES_SET, _all_rules(_of(family, found))))
+        used = set(_words(NAMES_SET, _rules(of_family(family, found.chains))))
         sets = [it for it in wanted.sets if it.family == family and it.name in used]
         changed = [it for it in sets if before.get(it.name, it) != it]
         if len(changed) > 1 or (changed and _deciding(family, wanted) != _deciding(family, found)):
-            renamed |= {it.name: _free_name(it.name, taken) for it in changed}
+            renamed |= {it.name: free_name(it.name, taken) for it in changed}
     return renamed
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    return next(free for number in range(1, len(taken) + 2) if (free := f"{name}_{number}") not in taken)
-
-
 def _deciding(family: Family, state: NamespaceState) -> set[Chain]:
-    return {chain for chain in _of(family, state) if chain.table == DECIDING and chain.rules}
+    return {chain for chain in of_family(family, state.chains) if chain.table == DECIDING and chain.rules}
 
 
-def _of(family: Family, state: NamespaceState) -> Iterator[Chain]:
-    return (chain for chain in state.chains if chain.family == family)
+def _rules(chains: Iterable[Chain]) -> Iterator[FilterRule]:
+    return (rule for chain in chains for rule in chain.rules)
 
 
 def _words(pattern: re.Pattern[str], rules: Iterable[FilterRule]) -> Iterator[str]:
@@ -79,12 +81,13 @@ def _words(pattern: re.Pattern[str], rules: Iterable[FilterRule]) -> Iterator[st
 def _new_marks(wanted: NamespaceState, found: NamespaceState) -> dict[int, int]:
     """Marks that old or new chains set, and that old and new ip rules, or other tables, take differently."""
     ambiguous: set[int] = set()
+    fields = {int(it[3], 16) for rule in _rules(wanted.chains) for it in SETS_MARK.finditer(rule.arguments)}
     for family in FAMILIES:
         if _deciding(family, wanted) == _deciding(family, found):
             continue  # each mark's packets change at one instant, when its rule does
         old, new = _marks_set(family, found), _marks_set(family, wanted)
         # A rule that stands ready for marks nobody sets takes the old ones as well.
-        new |= {rule.mark for rule in wanted.rules if rule.family == family and rule.mask in _fields(wanted)}
+        new |= {rule.mark for rule in wanted.rules if rule.family == family and rule.mask in fields}
         ambiguous |= {mark for mark in new if _misread(mark, family, wanted, found)}
         for mark in old:
             hidden = _misread(mark, family, found, wanted)
@@ -93,16 +96,8 @@ def _new_marks(wanted: NamespaceState, found: NamespaceState) -> dict[int, int]:
     return _free_marks(ambiguous, wanted, found)
 
 
-def _fields(state: NamespaceState) -> set[int]:
-    return {int(found[3], 16) for rule in _all_rules(state.chains) for found in SETS_MARK.finditer(rule.arguments)}
-
-
-def _all_rules(chains: Iterable[Chain]) -> Iterator[FilterRule]:
-    return (rule for chain in chains for rule in chain.rules)
-
-
 def _marks_set(family: Family, state: NamespaceState) -> set[int]:
-    return {int(word, 16) for word in _words(SETS_MARK, _all_rules(_of(family, state)))}
+    return {int(word, 16) for word in _words(SETS_MARK, _rules(of_family(family, state.chains)))}
 
 
 def _misread(mark: int, family: Family, own: NamespaceState, other: NamespaceState) -> list[Rule]:
@@ -123,9 +118,7 @@ def _elsewhere(mark: int, family: Family, state: NamespaceState) -> set[str]:
     """The rules of other tables that ask for the mark."""
     return {
         rule.digest
-        for chain in _of(family, state)
-        if chain.table != DECIDING
-        for rule in chain.rules
+        for rule in _rules(it for it in of_family(family, state.chains) if it.table != DECIDING)
         if any(int(word, 16) == mark for word in _words(NAMES_MARK, [rule]))
     }
 
@@ -160,7 +153,7 @@ def _renamed(chain: Chain, marks: Mapping[int, int], names: Mapping[str, str]) -
 
     rules = []
     for rule in chain.rules:
-        plain = COMMENT.sub("", rule.arguments)
-        other = NAMES_SET.sub(lambda found: f"{found[1]} {names.get(found[2], found[2])} ", NAMES_MARK.sub(mark, plain))
-        rules.append(rule if other == plain else filter_rule(other, placement=rule.placement))
+        marked = NAMES_MARK.sub(mark, rule.plain)
+        other = NAMES_SET.sub(lambda found: f"{found[1]} {names.get(found[2], found[2])} ", marked)
+        rules.append(rule if other == rule.plain else filter_rule(other, placement=rule.placement))
     return replace(chain, rules=tuple(rules))

@@ -23,6 +23,7 @@ from host_agent.state.host import HostState as HostState
 from host_agent.state.host import NamespaceState as NamespaceState
 from host_agent.state.host import Stranger as Stranger
 from host_agent.state.host import combine as combine
+from host_agent.state.names import DECIDING as DECIDING
 from host_agent.state.names import FAMILIES as FAMILIES
 from host_agent.state.names import FAMILY_OPTION as FAMILY_OPTION
 from host_agent.state.names import FORWARDING_PREFERENCE as FORWARDING_PREFERENCE
@@ -36,6 +37,7 @@ from host_agent.state.names import NODE as NODE
 from host_agent.state.names import OWNER as OWNER
 from host_agent.state.names import PROTOCOL as PROTOCOL
 from host_agent.state.names import checked as checked
+from host_agent.state.names import free_name as free_name
 from host_agent.state.routing import EVERY_IPV6 as EVERY_IPV6
 from host_agent.state.routing import Address as Address
 from host_agent.state.routing import IPAddress as IPAddress

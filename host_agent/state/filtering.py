@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -44,6 +45,7 @@ class IpSet:
 
 Placement = Literal["top", "after interface marks"]
 SHARED = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})  # chains of the kernel's own
+COMMENT = re.compile(r' -m comment --comment "[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class FilterRule:
     arguments: str = field(compare=False)  # what follows "-A CHAIN"
     digest: str
     placement: Placement = "top"  # in a shared chain
+
+    @property
+    def plain(self) -> str:
+        """The arguments without the comment."""
+        return COMMENT.sub("", self.arguments)
 
 
 def filter_rule(arguments: str, note: str = "", placement: Placement = "top") -> FilterRule:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from host_agent.state.filtering import Chain, IpSet
@@ -25,17 +25,7 @@ class NamespaceState:
     wireguard: frozenset[WireGuardDevice] = frozenset()
 
     def __or__(self, other: NamespaceState) -> NamespaceState:
-        return NamespaceState(
-            self.created or other.created,
-            self.links | other.links,
-            self.addresses | other.addresses,
-            self.routes | other.routes,
-            self.rules | other.rules,
-            self.sysctls | other.sysctls,
-            self.sets | other.sets,
-            self.chains | other.chains,
-            self.wireguard | other.wireguard,
-        )
+        return NamespaceState(*(getattr(self, it.name) | getattr(other, it.name) for it in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -104,9 +94,17 @@ class HostState:
     waiting: tuple[str, ...] = ()  # wanted, but for something that is not there yet
     strangers: frozenset[Stranger] = frozenset()
 
-    @property
-    def ports(self) -> frozenset[str]:
-        return frozenset(port for bridge in self.bridges for port in bridge.ports)
+    def namespace(self, name: str) -> NamespaceState:
+        """Its state; an empty one if nothing of ours is wanted, or was found, in it."""
+        return self.namespaces.get(name, NamespaceState())
+
+    def changed(
+        self, other: HostState, between: Callable[[NamespaceState, NamespaceState], NamespaceState | None]
+    ) -> HostState | None:
+        """With what is made of each namespace, as it is here and as it is there; None if nothing is made of any."""
+        made = {name: between(state, other.namespace(name)) for name, state in self.namespaces.items()}
+        changed = {name: state for name, state in made.items() if state is not None}
+        return replace(self, namespaces={**self.namespaces, **changed}) if changed else None
 
 
 def combine(parts: Iterable[HostState]) -> HostState:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
+from itertools import count
 
 from host_agent.prefixes import Family
 
@@ -10,6 +12,7 @@ OWNER = "privacy-router"  # alias of links, key of external ids, start of commen
 PROTOCOL = 80  # "protocol" of our ip rules and routes, see /etc/iproute2/rt_protos
 NODE = ""  # the namespace the agent runs in; a name of /run/netns is never empty
 MAIN_TABLE = 254
+DECIDING = "mangle"  # the table of iptables whose chains decide about packets; those of others check what they did
 LAST_METRIC = 4278198272  # behind every other route, as wg-quick and systemd-networkd number a last resort
 
 # An ip rule of the node with this preference says that we switched on forwarding for its incoming interface.
@@ -32,3 +35,8 @@ def checked(name: str, pattern: re.Pattern[str] = NAME) -> str:
     if not pattern.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a kernel object")
     return name
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Another name after this one. A policy's names leave room for a number: chains have 28 characters, sets 31."""
+    return next(free for number in count(1) if (free := f"{name[:23]}_{number}") not in taken)

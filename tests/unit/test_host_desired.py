@@ -209,7 +209,8 @@ def test_warp_profile_that_makes_no_tunnel_is_refused(spoil: object) -> None:
 def test_missing_mesh_container_waits_and_its_port_is_not_made() -> None:
     state = wanted(namespaces={"ct201": "/proc/77/ns/net"})
     assert "internal_200 waits for container 200" in state.waiting
-    assert "internal_200" not in state.ports and "internal_201" in state.ports
+    (bridge,) = state.bridges
+    assert "internal_200" not in bridge.ports and "internal_201" in bridge.ports
     assert "ct200" not in state.namespaces and "ct201" in state.namespaces
 
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Literal
 
 from host_agent.prefixes import Family
-from host_agent.state.names import MAIN_TABLE, checked
+from host_agent.state.names import FAMILY_OPTION, MAIN_TABLE, checked
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -36,8 +36,13 @@ class Address:
     link: str
     interface: IPInterface
 
+    @property
+    def words(self) -> str:
+        """As ip(8) takes it."""
+        return f"{self.interface} dev {self.link}"
+
     def __str__(self) -> str:
-        return f"address {self.interface} dev {self.link}"
+        return f"address {self.words}"
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,19 @@ class Route:
         """What the kernel holds at most one of: table, destination, metric."""
         return (self.table, self.destination, self.metric)
 
-    def __str__(self) -> str:
-        words = ["route"] if self.kind == "unicast" else ["route", self.kind]
+    @property
+    def words(self) -> str:
+        """As ip(8) takes it."""
+        words: list[str] = [] if self.kind == "unicast" else [self.kind]
         words.append("default" if self.destination.prefixlen == 0 else str(self.destination))
-        words += ["(IPv6)"] if self.destination == EVERY_IPV6 else []
         words += ["via", str(self.via)] if self.via else []
         words += ["dev", self.link] if self.link else []
         words += ["table", "main" if self.table == MAIN_TABLE else str(self.table)]
         words += ["metric", str(self.metric)] if self.metric else []
         return " ".join(words)
+
+    def __str__(self) -> str:
+        return f"route {self.words}{' (IPv6)' if self.destination == EVERY_IPV6 else ''}"
 
 
 @dataclass(frozen=True)
@@ -77,12 +86,17 @@ class Rule:
     mask: int = 0
     family: Family = "ipv4"
 
-    def __str__(self) -> str:
-        words = ["ip rule pref" if self.family == "ipv4" else "ip -6 rule pref", str(self.priority)]
+    @property
+    def words(self) -> str:
+        """As ip(8) takes it."""
+        words = ["pref", str(self.priority)]
         words += ["iif", self.incoming] if self.incoming else []
         words += ["from", str(self.source)] if self.source else []
         words += ["fwmark", f"{self.mark:#x}/{self.mask:#x}"] if self.mask else []
         return " ".join([*words, "lookup", str(self.table)] if self.table else [*words, "prohibit"])
+
+    def __str__(self) -> str:
+        return f"ip{FAMILY_OPTION[self.family]} rule {self.words}"
 
 
 @dataclass(frozen=True)

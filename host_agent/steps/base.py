@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.state import NODE, HostState, NamespaceState
+from host_agent.state import NODE, HostState
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,6 @@ def script(steps: Iterable[Step]) -> list[str]:
 def at(namespace: str) -> str:
     """The prefix of a step's words: where it happens."""
     return "node" if namespace == NODE else namespace
-
-
-def there(namespace: str, found: HostState) -> NamespaceState:
-    return found.namespaces.get(namespace, NamespaceState())
 
 
 def inside(place: str) -> str:

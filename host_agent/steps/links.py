@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from host_agent.drivers import netlink_change, wireguard
 from host_agent.peers import WireGuardChange
 from host_agent.state import NODE, OWNER, HostState, Link
-from host_agent.steps.base import Machine, Step, at, inside, ip, there
+from host_agent.steps.base import Machine, Step, at, inside, ip
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class SetLink(Step):
         return [f"{ip(self.namespace)} link set {self.link.name}{size} up"]
 
     def was(self, found: HostState) -> str:
-        links = [str(link) for link in there(self.namespace, found).links if link.name == self.link.name]
+        links = [str(link) for link in found.namespace(self.namespace).links if link.name == self.link.name]
         return f"{self.link} was {', '.join(links) or 'new'}"
 
 

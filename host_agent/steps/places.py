@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from host_agent import former_settings
 from host_agent.drivers import sysctl
 from host_agent.state import OWNER, HostState, Sysctl
-from host_agent.steps.base import Machine, Step, at, inside, there
+from host_agent.steps.base import Machine, Step, at, inside
 
 
 @dataclass(frozen=True)
@@ -58,5 +58,5 @@ class SetSysctl(Step):
         return [f"{inside(self.namespace)}sysctl -w {self.sysctl.key}={self.sysctl.value}"]
 
     def was(self, found: HostState) -> str:
-        values = [it.value for it in there(self.namespace, found).sysctls if it.key == self.sysctl.key]
+        values = [it.value for it in found.namespace(self.namespace).sysctls if it.key == self.sysctl.key]
         return f"sysctl {self.sysctl.key} was {', '.join(values) or 'not there'}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from host_agent.drivers import netlink_change
-from host_agent.state import FAMILY_OPTION, MAIN_TABLE, PROTOCOL, Address, HostState, Route, Rule
-from host_agent.steps.base import Machine, Step, at, ip, there
+from host_agent.state import FAMILY_OPTION, PROTOCOL, Address, HostState, Route, Rule
+from host_agent.steps.base import Machine, Step, at, ip
 
 Item = Address | Route | Rule
-NAMES: dict[type[Item], str] = {Address: "address", Route: "route", Rule: "rule"}
 
 
 @dataclass(frozen=True)
@@ -75,40 +74,17 @@ class ReplaceRoute(Step):
         return (f"{at(self.namespace)}: {self.route}",)
 
     def was(self, found: HostState) -> str:
-        others = [str(it) for it in there(self.namespace, found).routes if it.key == self.route.key]
+        others = [str(it) for it in found.namespace(self.namespace).routes if it.key == self.route.key]
         return f"{self.route} was {', '.join(others)}"
 
 
 def _command(place: str, verb: str, item: Item) -> str:
-    return f"{ip(place, _option(item))} {NAMES[type(item)]} {verb} {_words(item)}"
-
-
-def _option(item: Item) -> str:
+    words = f"{verb} {item.words}"
     match item:
         case Address():
-            return ""
+            return f"{ip(place)} address {words}"
         case Route():
-            return FAMILY_OPTION["ipv6" if item.destination.version == 6 else "ipv4"]
+            option = FAMILY_OPTION["ipv6" if item.destination.version == 6 else "ipv4"]
+            return f"{ip(place, option)} route {words} proto {PROTOCOL}"
         case Rule():
-            return FAMILY_OPTION[item.family]
-
-
-def _words(item: Item) -> str:
-    match item:
-        case Address():
-            return f"{item.interface} dev {item.link}"
-        case Route():
-            words: list[str] = [] if item.kind == "unicast" else [item.kind]
-            words.append("default" if item.destination.prefixlen == 0 else str(item.destination))
-            words += ["via", str(item.via)] if item.via else []
-            words += ["dev", item.link] if item.link else []
-            words += ["table", "main" if item.table == MAIN_TABLE else str(item.table)]
-            words += ["metric", str(item.metric)] if item.metric else []
-            return " ".join([*words, "proto", str(PROTOCOL)])
-        case Rule():
-            words = ["pref", str(item.priority)]
-            words += ["iif", item.incoming] if item.incoming else []
-            words += ["from", str(item.source)] if item.source else []
-            words += ["fwmark", f"{item.mark:#x}/{item.mask:#x}"] if item.mask else []
-            words += ["lookup", str(item.table)] if item.table else ["prohibit"]
-            return " ".join([*words, "protocol", str(PROTOCOL)])
+            return f"{ip(place, FAMILY_OPTION[item.family])} rule {words} protocol {PROTOCOL}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,39 +93,39 @@ def shorten_logs(directory: Path) -> None:
                 log.truncate(0)
 
 
-def wait_for_port(daemon: Daemon, running: subprocess.Popen[bytes], port: int) -> None:
-    """Until the process listens on the TCP port. Raises AgentError, naming the log, if it does not come to that."""
-    deadline = time.monotonic() + LISTEN_TIME
+def wait_until(
+    words: str, daemon: Daemon, running: subprocess.Popen[bytes], ready: Callable[[], bool], seconds: float
+) -> None:
+    """Until the process is ready. Raises AgentError, naming the log, if it does not come to that."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if running.poll() is not None:
             raise AgentError(f"{daemon.name} ended at once; its log: {daemon.log}")
-        if port in ports.listening(running.pid):
+        if ready():
             return
-        time.sleep(0.01)
-    raise AgentError(f"{daemon.name} did not listen on port {port} in {LISTEN_TIME:.0f} s; its log: {daemon.log}")
+        time.sleep(0.005)
+    raise AgentError(f"{daemon.name} did not {words} in {seconds:.0f} s; its log: {daemon.log}")
+
+
+def wait_for_port(daemon: Daemon, running: subprocess.Popen[bytes], port: int) -> None:
+    """Until the process listens on the TCP port. Raises as ``wait_until``."""
+    wait_until(f"listen on port {port}", daemon, running, lambda: port in ports.listening(running.pid), LISTEN_TIME)
 
 
 def stop(name: str) -> bool:
     """End all our processes of this name; whether there was one. Raises AgentError if one does not end."""
     ending = [process.pid for process in processes() if process.name == name]
     for pid in ending:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    if not _wait_for_end(ending, END_TIME):
-        for pid in ending:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if not _wait_for_end(ending, END_TIME):
+        if not any(_ends(pid, how) for how in (signal.SIGTERM, signal.SIGKILL)):
             raise AgentError(f"{name} does not end, not even when killed")
     return bool(ending)
 
 
-def _wait_for_end(pids: list[int], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(process.pid in pids for process in processes()):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
+def _ends(pid: int, how: signal.Signals) -> bool:
+    """Whether the process ends by this signal."""
+    with suppress(ProcessLookupError), open(os.pidfd_open(pid), "rb", buffering=0) as process:
+        signal.pidfd_send_signal(process.fileno(), how)
+        return bool(select.select([process], [], [], END_TIME)[0])
     return True
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from host_agent.drivers.command import run
+from host_agent.drivers.modules import kernel_has
 from host_agent.errors import AgentError, CommandFailed, Missing
 from host_agent.state import MESH_ETHERNET, OWNER, Bridge
 
@@ -32,13 +33,7 @@ def there() -> bool:
 
 
 def has_kernel_datapath() -> bool:
-    """Whether the kernel has the openvswitch module; it is loaded if there is one."""
-    if not Path("/sys/module/openvswitch").exists():
-        try:
-            run(["modprobe", "--quiet", "openvswitch"])
-        except CommandFailed:
-            return False
-    return Path("/sys/module/openvswitch").exists()
+    return kernel_has("openvswitch")
 
 
 def read() -> Reading:

@@ -50,15 +50,15 @@ def render_set(change: WireGuardChange) -> str:
 
 
 def parse_get(name: str, text: str) -> Reading:
-    """The answer to ``get=1``. Raises ValueError if the answer is an error."""
+    """The answer to ``get=1``. Raises ValueError if it is an error, or breaks off as the process ends."""
+    if "errno=0" not in text.splitlines():
+        raise ValueError(f"{name}: the WireGuard process gives no whole answer")
     private, port = "", 0
     peers: list[Peer] = []
     traffic: list[Traffic] = []
     for line in text.splitlines():
         key, _, value = line.partition("=")
-        if key == "errno" and value != "0":
-            raise ValueError(f"{name}: the WireGuard process answers errno {value}")
-        elif key == "private_key":
+        if key == "private_key":
             private = _base64(value)
         elif key == "listen_port":
             port = int(value)

@@ -7,7 +7,6 @@ moved, so that a hop's namespace needs no uplink. Keys go through netlink or a u
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address, ip_network
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from host_agent.drivers import daemon, netlink_change, uapi
-from host_agent.drivers.command import run
+from host_agent.drivers.modules import kernel_has
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.errors import AgentError, CommandFailed
+from host_agent.errors import AgentError
 from host_agent.peers import WireGuardChange
 from host_agent.state import NODE, Daemon, Endpoint, Link, Peer, Secret, WireGuardDevice
 
@@ -28,11 +27,8 @@ ANSWER_TIME = 5.0
 
 
 def in_kernel() -> bool:
-    """Whether the kernel makes WireGuard devices itself; the module is loaded if there is one."""
-    if not Path("/sys/module/wireguard").exists():
-        with suppress(CommandFailed):
-            run(["modprobe", "--quiet", "wireguard"])
-    return Path("/sys/module/wireguard").exists()
+    """Whether the kernel makes WireGuard devices itself."""
+    return kernel_has("wireguard")
 
 
 def process_name(device: str) -> str:
@@ -58,7 +54,7 @@ def remove(namespaces: Namespaces, name: str, namespace: str) -> None:
 def read(namespaces: Namespaces, name: str, namespace: str) -> uapi.Reading | None:
     """The device's settings and its peers' traffic; None if nothing answers for it."""
     if (SOCKETS / f"{name}.sock").exists():
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             return uapi.parse_get(name, _talk(name, "get=1\n\n"))
     with suppress(OSError), namespaces.inside(namespace), _kernel() as kernel:
         return from_netlink(name, kernel.info(name))
@@ -96,16 +92,13 @@ def _kernel() -> Iterator[Any]:
 def _start(name: str, log: str) -> None:
     process = Daemon(process_name(name), (PROGRAM, "--foreground", name), NODE, log)
     SOCKETS.mkdir(parents=True, exist_ok=True, mode=0o700)
-    running = daemon.start(process)
-    deadline = time.monotonic() + START_TIME
-    while time.monotonic() < deadline:
-        if running.poll() is not None:
-            raise AgentError(f"{PROGRAM} for {name} ended at once; its log: {log}")
-        with suppress(OSError):
-            _talk(name, "get=1\n\n")
-            return
-        time.sleep(0.005)
-    raise AgentError(f"{PROGRAM} for {name} did not answer within {START_TIME:.0f} s; its log: {log}")
+    daemon.wait_until("answer", process, daemon.start(process), lambda: _answers(name), START_TIME)
+
+
+def _answers(name: str) -> bool:
+    with suppress(OSError):
+        return bool(_talk(name, "get=1\n\n"))
+    return False
 
 
 def _talk(name: str, question: str) -> str:

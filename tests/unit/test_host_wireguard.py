@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from pathlib import Path
+from threading import Thread
 
 import pytest
 from host_examples import key
 from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
 
+from host_agent.drivers import wireguard
+from host_agent.drivers.namespaces import Namespaces
 from host_agent.drivers.uapi import parse_get, render_set
 from host_agent.drivers.wireguard import for_netlink, from_netlink
 from host_agent.peers import WireGuardChange, change
-from host_agent.state import Endpoint, Peer, Secret, WireGuardDevice
+from host_agent.state import NODE, Endpoint, Peer, Secret, WireGuardDevice
 
 NETWORK = frozenset({ip_network("10.100.0.2/32"), ip_network("fd00:100::2/128")})
 HERE = Endpoint(ip_address("198.51.100.1"), 2408)
@@ -93,7 +98,16 @@ def test_an_ipv6_endpoint_is_in_brackets() -> None:
 
 
 def test_get_as_text() -> None:
-    answer = "\n".join(
+    answer = whole_answer()
+    reading = parse_get("wg0", answer)
+    assert reading.device == replace(DEVICE, peers=frozenset({PEER, Peer(key(4))}))
+    seen = reading.traffic[0]
+    assert (seen.endpoint, seen.handshake, seen.received, seen.sent) == ("198.51.100.1:2408", 1700000000, 22, 11)
+    assert reading.traffic[1].handshake == 0
+
+
+def whole_answer() -> str:
+    return "\n".join(
         [
             f"private_key={hexadecimal(key(1))}",
             "listen_port=51820",
@@ -113,11 +127,6 @@ def test_get_as_text() -> None:
             "errno=0",
         ]
     )
-    reading = parse_get("wg0", answer)
-    assert reading.device == replace(DEVICE, peers=frozenset({PEER, Peer(key(4))}))
-    seen = reading.traffic[0]
-    assert (seen.endpoint, seen.handshake, seen.received, seen.sent) == ("198.51.100.1:2408", 1700000000, 22, 11)
-    assert reading.traffic[1].handshake == 0
 
 
 def test_the_kernels_netlink_says_the_same() -> None:
@@ -134,6 +143,26 @@ def test_the_kernels_netlink_says_the_same() -> None:
     assert reading.traffic[0].endpoint == str(HERE)
 
 
-def test_an_error_answer_is_an_error() -> None:
-    with pytest.raises(ValueError, match="errno 22"):
-        parse_get("wg0", "errno=22\n\n")
+def test_an_answer_that_is_an_error_or_breaks_off_says_nothing_of_the_device() -> None:
+    for answer in ("errno=22\n\n", *(whole_answer()[:end] for end in range(len(whole_answer())))):
+        with pytest.raises(ValueError, match="no whole answer"):
+            parse_get("wg0", answer)
+
+
+def test_a_process_that_ends_while_it_answers_is_one_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wireguard, "SOCKETS", tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "wg9.sock"))
+        listening.listen()
+
+        def answer() -> None:
+            with listening.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(whole_answer()[:150].encode())
+
+        process = Thread(target=answer)
+        process.start()
+        assert wireguard.read(Namespaces({}), "wg9", NODE) is None
+        process.join()

@@ -19,6 +19,7 @@ from typing import Literal
 Family = Literal["ipv4", "ipv6"]
 BITS: dict[Family, int] = {"ipv4": 32, "ipv6": 128}
 ADDRESS_FAMILY: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+FAMILY_NAMES: dict[int, Family] = {number: family for family, number in ADDRESS_FAMILY.items()}
 LENGTHS = {str(length): length for length in range(129)}  # no sign, no blank, no leading zero
 EVERYTHING = 0  # the key of the /0
 SHOWN = 5  # bad lines that are told one by one

@@ -17,7 +17,7 @@ from host_agent.drivers import ipset_wire as wire
 from host_agent.drivers.memory import Memory
 from host_agent.drivers.netlink_socket import NETFILTER, NetlinkSocket
 from host_agent.errors import AgentError, Missing
-from host_agent.prefixes import Family, Prefixes, Seal, seal
+from host_agent.prefixes import FAMILY_NAMES, Family, Prefixes, Seal, seal
 from host_agent.state import IPSET_NAME, IpSet
 
 MARK = 0x5052  # "PR", as in the cookies of our flow entries
@@ -179,24 +179,24 @@ def _is_ours(header: wire.Header) -> bool:
     return (
         header.capacity & 0xFFFF == MARK
         and header.type_name == wire.TYPE
-        and header.family in wire.FAMILY_NAMES
+        and header.family in FAMILY_NAMES
         and IPSET_NAME.fullmatch(header.name) is not None
     )
 
 
 def _judged(kernel: Kernel, header: wire.Header, wish: IpSet | None, memory: Memory) -> IpSet:
     if header.start_value is not None and header.count > READ_WHOLE:
-        return IpSet(header.name, wire.FAMILY_NAMES[header.family], Seal(header.count, header.start_value))
+        return IpSet(header.name, FAMILY_NAMES[header.family], Seal(header.count, header.start_value))
     listing = _listed(kernel, header.name)
     remembered, known = memory.sets.get(header.name, ([], None))
-    if known is None or known.family != wire.FAMILY_NAMES[header.family] or remembered != listing:
+    if known is None or known.family != FAMILY_NAMES[header.family] or remembered != listing:
         known = _by_entry(header, listing, wish)
         memory.sets[header.name] = (listing, known)
     return known
 
 
 def _by_entry(header: wire.Header, listing: list[bytes], wish: IpSet | None) -> IpSet:
-    family = wire.FAMILY_NAMES[header.family]
+    family = FAMILY_NAMES[header.family]
     found = b"".join(wire.entries(body, family) for body in listing)
     known = wish.prefixes if wish is not None and wish.family == family else None
     if isinstance(known, Prefixes) and wire.same_entries(found, known.packed, family):

@@ -24,13 +24,13 @@ from host_agent.drivers.netlink_wire import (
     attribute,
     attributes,
     each_attribute,
+    text,
+    text_of,
 )
-from host_agent.prefixes import BITS, Family, width
+from host_agent.prefixes import ADDRESS_FAMILY, BITS, Family, width
 
 PROTOCOL = 6  # the interface's version that all kernels in use speak
-TYPE = b"hash:net"
-FAMILIES: dict[Family, int] = {"ipv4": 2, "ipv6": 10}  # AF_INET, AF_INET6
-FAMILY_NAMES = {number: family for family, number in FAMILIES.items()}
+TYPE = "hash:net"
 
 SUBSYSTEM = 6
 Command = Literal["create", "destroy", "rename", "swap", "list", "add", "type"]
@@ -56,7 +56,7 @@ class Header:
     """What the kernel says of a set without its entries."""
 
     name: str
-    type_name: bytes
+    type_name: str
     family: int
     capacity: int  # maxelem
     count: int
@@ -83,11 +83,7 @@ def number(kind: int, value: int) -> bytes:
     return attribute(kind | NETWORK_ORDER, struct.pack(">I", value))
 
 
-def text(kind: int, value: bytes) -> bytes:
-    return attribute(kind, value + b"\0")
-
-
-SHAPES: dict[Family, Shape] = {family: Shape(family) for family in FAMILIES}
+SHAPES: dict[Family, Shape] = {family: Shape(family) for family in BITS}
 
 
 def message(command: Command, attributes: bytes, flags: int = REQUEST | ACK) -> bytes:
@@ -97,7 +93,7 @@ def message(command: Command, attributes: bytes, flags: int = REQUEST | ACK) -> 
 
 def type_question(family: Family) -> bytes:
     """Which revisions of the set type the kernel has."""
-    return message("type", text(A_TYPE, TYPE) + attribute(A_FAMILY, bytes([FAMILIES[family]])))
+    return message("type", text(A_TYPE, TYPE) + attribute(A_FAMILY, bytes([ADDRESS_FAMILY[family]])))
 
 
 def create(name: str, family: Family, revision: int, count: int, capacity: int, start_value: int) -> bytes:
@@ -106,10 +102,10 @@ def create(name: str, family: Family, revision: int, count: int, capacity: int, 
     data = number(D_HASHSIZE, buckets) + number(D_MAXELEM, capacity) + number(D_INITVAL, start_value)
     return message(
         "create",
-        text(A_NAME, name.encode())
+        text(A_NAME, name)
         + text(A_TYPE, TYPE)
         + attribute(A_REVISION, bytes([revision]))
-        + attribute(A_FAMILY, bytes([FAMILIES[family]]))
+        + attribute(A_FAMILY, bytes([ADDRESS_FAMILY[family]]))
         + attribute(A_DATA | NESTED, data),
         REQUEST | ACK | CREATE | EXCLUSIVE,
     )
@@ -118,7 +114,7 @@ def create(name: str, family: Family, revision: int, count: int, capacity: int, 
 def additions(name: str, family: Family, packed: bytes) -> Iterator[bytes]:
     """Messages that add all entries."""
     step, shape = width(family), SHAPES[family]
-    start = text(A_NAME, name.encode()) + number(A_LINE, 1)
+    start = text(A_NAME, name) + number(A_LINE, 1)
     for at in range(0, len(packed), PER_MESSAGE * step):
         part = packed[at : at + PER_MESSAGE * step]
         entries = bytearray(shape.sent * (len(part) // step))
@@ -128,15 +124,15 @@ def additions(name: str, family: Family, packed: bytes) -> Iterator[bytes]:
 
 
 def rename(old: str, new: str) -> bytes:
-    return message("rename", text(A_NAME, old.encode()) + text(A_SECOND_NAME, new.encode()))
+    return message("rename", text(A_NAME, old) + text(A_SECOND_NAME, new))
 
 
 def swap(one: str, other: str) -> bytes:
-    return message("swap", text(A_NAME, one.encode()) + text(A_SECOND_NAME, other.encode()))
+    return message("swap", text(A_NAME, one) + text(A_SECOND_NAME, other))
 
 
 def destroy(name: str) -> bytes:
-    return message("destroy", text(A_NAME, name.encode()))
+    return message("destroy", text(A_NAME, name))
 
 
 def headers() -> bytes:
@@ -146,7 +142,7 @@ def headers() -> bytes:
 
 def listing(name: str) -> bytes:
     """One set with its entries."""
-    return message("list", text(A_NAME, name.encode()), REQUEST | DUMP)
+    return message("list", text(A_NAME, name), REQUEST | DUMP)
 
 
 def header(body: bytes) -> Header | None:
@@ -156,8 +152,8 @@ def header(body: bytes) -> Header | None:
         return None
     data = attributes(found[A_DATA])
     return Header(
-        found[A_NAME].rstrip(b"\0").decode(errors="replace"),
-        found[A_TYPE].rstrip(b"\0"),
+        text_of(found[A_NAME]),
+        text_of(found[A_TYPE]),
         found[A_FAMILY][0],
         int.from_bytes(data.get(D_MAXELEM, b"")),
         int.from_bytes(data.get(D_ELEMENTS, b"")),

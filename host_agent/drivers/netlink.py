@@ -15,13 +15,13 @@ from typing import Literal, NamedTuple
 from host_agent.drivers import rtnetlink
 from host_agent.drivers.netlink_socket import NetlinkSocket
 from host_agent.drivers.rtnetlink import RouteMessage, RuleMessage
+from host_agent.prefixes import FAMILY_NAMES
 from host_agent.state import (
     FAMILY_OPTION,
     MAIN_TABLE,
     OWNER,
     PROTOCOL,
     Address,
-    Family,
     IPAddress,
     IPNetwork,
     Link,
@@ -32,7 +32,6 @@ from host_agent.state import (
 LOOK_UP, PROHIBIT = 1, 8  # FR_ACT_TO_TBL, FR_ACT_PROHIBIT
 OF_THE_KERNEL = 2  # RTPROT_KERNEL
 ETHERNET = 1  # ARPHRD_ETHER
-FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 KINDS: dict[int, Literal["unicast", "local", "unreachable"]] = {1: "unicast", 2: "local", 7: "unreachable"}
 
 
@@ -109,7 +108,7 @@ def routes(netlink: NetlinkSocket, known: dict[str, FoundLink]) -> tuple[frozens
         if rtnetlink.protocol_of(body) == OF_THE_KERNEL:  # most are, and need not be read further
             continue
         message = rtnetlink.route(body)
-        if message.kind not in KINDS or message.family not in FAMILIES:
+        if message.kind not in KINDS or message.family not in FAMILY_NAMES:
             continue
         route = _route(message, names)
         if message.protocol != PROTOCOL:
@@ -140,7 +139,7 @@ def rules(netlink: NetlinkSocket) -> frozenset[Rule]:
 def rule_messages(netlink: NetlinkSocket) -> list[RuleMessage]:
     """All ip rules of both families."""
     found = map(rtnetlink.rule, netlink.list(rtnetlink.list_rules()))
-    return [message for message in found if message.family in FAMILIES]
+    return [message for message in found if message.family in FAMILY_NAMES]
 
 
 def rules_in(messages: Iterable[RuleMessage]) -> frozenset[Rule]:
@@ -153,7 +152,7 @@ def rules_in(messages: Iterable[RuleMessage]) -> frozenset[Rule]:
             IPv4Network((int.from_bytes(it.source), it.length)) if it.source else None,
             it.mark,
             it.mask if it.mark else 0,
-            FAMILIES[it.family],
+            FAMILY_NAMES[it.family],
         )
         for it in messages
         if it.protocol == PROTOCOL and it.action in (LOOK_UP, PROHIBIT)
@@ -167,7 +166,7 @@ def strange_rules(messages: Iterable[RuleMessage], wanted: Iterable[Rule]) -> li
     for it in messages:
         if it.protocol == PROTOCOL or not it.mark:
             continue
-        family = FAMILIES[it.family]
+        family = FAMILY_NAMES[it.family]
         table = it.table if it.action == LOOK_UP else 0
         taken = [rule for rule in ours if (rule.family, rule.mark & it.mask) == (family, it.mark)]
         if any(it.priority <= rule.priority and rule.table != table for rule in taken):

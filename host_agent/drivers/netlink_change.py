@@ -16,6 +16,7 @@ from host_agent.drivers import rtnetlink
 from host_agent.drivers.netlink import KINDS, LOOK_UP, PROHIBIT, index
 from host_agent.drivers.netlink_socket import NetlinkSocket
 from host_agent.drivers.rtnetlink import ADDITION, QUESTION, REPLACEMENT, RouteMessage, RuleMessage
+from host_agent.prefixes import ADDRESS_FAMILY
 from host_agent.state import OWNER, PROTOCOL, Address, Link, Route, Rule
 
 GONE = {errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL}
@@ -107,7 +108,7 @@ def _scope(route: Route) -> int:
 def rule_message(rule: Rule) -> RuleMessage:
     """What the kernel shows of such a rule."""
     return RuleMessage(
-        socket.AF_INET if rule.family == "ipv4" else socket.AF_INET6,
+        ADDRESS_FAMILY[rule.family],
         LOOK_UP if rule.table else PROHIBIT,
         rule.priority,
         rule.table,

@@ -10,6 +10,7 @@ from host_agent.facts.profile import Profile
 from host_agent.facts.values import Facts, public_key
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
+    EVERY_IPV4,
     LAST_METRIC,
     Address,
     Chain,
@@ -30,14 +31,16 @@ from topology.plan import AddressPlan, Hop, subnet_address
 MTU = 1420
 CLIENT_HOST_PART = 2  # the first client; the gateway is 1
 IPV6_SUBNET = IPv6Network("fd00:100::/64")  # so that clients send their IPv6 into the tunnel, where it ends
-EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
 def gateways(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
-    settings = {gateway.socket_port: gateway for gateway in policy.gateways}
-    if plan.of("gateway") and plan.warp is None:
+    hops, next_hop = plan.of("gateway"), plan.warp
+    if not hops:
+        return HostState()
+    if next_hop is None:
         raise Refused("warp.enabled: the gateway's clients leave by the WARP hop; without it there is no way on")
-    return combine(_gateway(settings[hop.port], hop, plan.warp, facts) for hop in plan.of("gateway") if plan.warp)
+    settings = {gateway.socket_port: gateway for gateway in policy.gateways}
+    return combine(_gateway(settings[hop.port], hop, next_hop, facts) for hop in hops)
 
 
 def _gateway(settings: Gateway, hop: Hop, next_hop: Hop, facts: Facts) -> HostState:
@@ -57,8 +60,8 @@ def _gateway(settings: Gateway, hop: Hop, next_hop: Hop, facts: Facts) -> HostSt
         addresses=frozenset(addresses),
         routes=frozenset(
             {
-                Route(EVERYTHING, link=hop.port, via=next_hop.address.ip),
-                Route(EVERYTHING, "unreachable", metric=LAST_METRIC),
+                Route(EVERY_IPV4, link=hop.port, via=next_hop.address.ip),
+                Route(EVERY_IPV4, "unreachable", metric=LAST_METRIC),
             }
         ),
         sysctls=frozenset(sysctls),

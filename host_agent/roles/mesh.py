@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from host_agent.facts.values import Facts
 from host_agent.state import (
+    EVERY_IPV4,
     FORWARDING_PREFERENCE,
     LAST_METRIC,
     NODE,
@@ -27,8 +28,6 @@ from host_agent.state import (
 )
 from policies.model import PrivacyRouter
 from topology.plan import AddressPlan
-
-EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
 def port(policy: PrivacyRouter, facts: Facts) -> str | None:
@@ -87,7 +86,7 @@ def _routing(
         rules.add(Rule(preference, table, incoming))
         routes |= {
             Route(subnet, link=outgoing, table=table),
-            Route(EVERYTHING, "unreachable", table=table, metric=LAST_METRIC),
+            Route(EVERY_IPV4, "unreachable", table=table, metric=LAST_METRIC),
         }
     return frozenset(routes), frozenset(rules)
 

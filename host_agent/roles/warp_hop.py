@@ -15,6 +15,7 @@ from host_agent.facts.profile import Profile
 from host_agent.facts.values import Facts
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
+    EVERY_IPV4,
     LAST_METRIC,
     MAIN_TABLE,
     Address,
@@ -39,7 +40,6 @@ SHARES_PREFERENCE, CLIENTS_PREFERENCE, TUNNEL_PREFERENCE = 205, 210, 220
 SHARES_MASK = 0xFF  # holds the number of a privacy container
 MTU = 1280  # what WARP carries, if the profile names no other
 KEEPALIVE = 25  # seconds; a tunnel that was cut is tried again within this time
-EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
 def warp_hop(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
@@ -82,7 +82,7 @@ def _device(warp: Warp, profile: Profile, facts: Facts) -> WireGuardDevice:
 def _routing(policy: PrivacyRouter, plan: AddressPlan) -> tuple[frozenset[Route], frozenset[Rule]]:
     port, device = policy.warp.interface, policy.warp.device
     gateways, xrays = plan.of("gateway"), plan.of("xray")
-    routes = {Route(EVERYTHING, "unreachable", metric=LAST_METRIC)}
+    routes = {Route(EVERY_IPV4, "unreachable", metric=LAST_METRIC)}
     rules = {Rule(TUNNEL_PREFERENCE, TUNNEL_TABLE, port, IPv4Network(xray.address.ip)) for xray in xrays}
     for gateway in gateways:
         assert gateway.clients is not None
@@ -90,8 +90,8 @@ def _routing(policy: PrivacyRouter, plan: AddressPlan) -> tuple[frozenset[Route]
         tables = (MAIN_TABLE, TUNNEL_TABLE) if xrays else (MAIN_TABLE,)
         routes |= {Route(gateway.clients, link=port, via=gateway.address.ip, table=table) for table in tables}
         rules.add(Rule(CLIENTS_PREFERENCE, CLIENTS_TABLE, port, gateway.clients))
-    onward = {xray: Route(EVERYTHING, link=port, via=xray.address.ip) for xray in xrays}
-    into_tunnel = Route(EVERYTHING, link=device)
+    onward = {xray: Route(EVERY_IPV4, link=port, via=xray.address.ip) for xray in xrays}
+    into_tunnel = Route(EVERY_IPV4, link=device)
     if xrays:
         routes |= _table(TUNNEL_TABLE, into_tunnel)
     if gateways:
@@ -103,7 +103,7 @@ def _routing(policy: PrivacyRouter, plan: AddressPlan) -> tuple[frozenset[Route]
 
 
 def _table(number: int, onward: Route) -> set[Route]:
-    return {replace(onward, table=number), Route(EVERYTHING, "unreachable", table=number, metric=LAST_METRIC)}
+    return {replace(onward, table=number), Route(EVERY_IPV4, "unreachable", table=number, metric=LAST_METRIC)}
 
 
 def _marks(policy: PrivacyRouter, plan: AddressPlan) -> dict[Hop, int]:

@@ -19,6 +19,7 @@ from host_agent.roles.bypass import BYPASSED
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.roles.xray_config import Vless, client_config, server_config
 from host_agent.state import (
+    EVERY_IPV4,
     LAST_METRIC,
     Chain,
     Daemon,
@@ -36,7 +37,6 @@ from topology.plan import AddressPlan, Hop
 
 CLIENTS_SET, SERVERS_SET, CHAIN = "XRAY_CLIENTS", "XRAY_SERVERS", "XRAY_TPROXY"
 MARK, MASK, TABLE, PREFERENCE = 0x100, 0x100, 100, 200
-EVERYTHING = IPv4Network("0.0.0.0/0")
 
 
 def xrays(policy: PrivacyRouter, plan: AddressPlan, facts: Facts) -> HostState:
@@ -63,10 +63,10 @@ def _namespace(
         created=True,
         routes=frozenset(
             {
-                Route(EVERYTHING, "local", "lo", table=TABLE),
+                Route(EVERY_IPV4, "local", "lo", table=TABLE),
                 *(Route(subnet, link=hop.port, via=via) for subnet in clients),
-                Route(EVERYTHING, link=hop.port, via=via),
-                Route(EVERYTHING, "unreachable", metric=LAST_METRIC),
+                Route(EVERY_IPV4, link=hop.port, via=via),
+                Route(EVERY_IPV4, "unreachable", metric=LAST_METRIC),
             }
         ),
         # "iif" keeps the mark out of the kernel's source check, which src_valid_mark=1 would turn against TPROXY.

@@ -38,6 +38,7 @@ from host_agent.state.names import OWNER as OWNER
 from host_agent.state.names import PROTOCOL as PROTOCOL
 from host_agent.state.names import checked as checked
 from host_agent.state.names import free_name as free_name
+from host_agent.state.routing import EVERY_IPV4 as EVERY_IPV4
 from host_agent.state.routing import EVERY_IPV6 as EVERY_IPV6
 from host_agent.state.routing import Address as Address
 from host_agent.state.routing import IPAddress as IPAddress

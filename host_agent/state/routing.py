@@ -12,7 +12,7 @@ from host_agent.state.names import FAMILY_OPTION, MAIN_TABLE, checked
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
-EVERY_IPV6 = IPv6Network("::/0")
+EVERY_IPV4, EVERY_IPV6 = IPv4Network("0.0.0.0/0"), IPv6Network("::/0")
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ class OldKernel:
         if not self.known:
             raise OSError(errno.EINVAL, "")
         head = (
-            wire.text(wire.A_NAME, b"us")
-            + wire.text(wire.A_TYPE, b"hash:net")
+            framing.text(wire.A_NAME, "us")
+            + framing.text(wire.A_TYPE, "hash:net")
             + framing.attribute(wire.A_FAMILY, b"\2")
         )
         if message == wire.headers():

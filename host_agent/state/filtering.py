@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -104,3 +104,13 @@ class Chain:
 
 def of_family(family: Family, chains: Iterable[Chain]) -> frozenset[Chain]:
     return frozenset(chain for chain in chains if chain.family == family)
+
+
+def merged(chains: Iterable[Chain], others: Iterable[Chain]) -> frozenset[Chain]:
+    """Both; of a chain that both have rules for, one with the rules of the first and then the others."""
+    found = {chain.key: chain for chain in chains}
+    for chain in others:
+        before = found.get(chain.key)
+        rules = dict.fromkeys((*before.rules, *chain.rules) if before else chain.rules)
+        found[chain.key] = replace(chain, rules=tuple(rules))
+    return frozenset(found.values())

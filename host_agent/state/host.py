@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from host_agent.state.filtering import Chain, IpSet
+from host_agent.state.filtering import Chain, IpSet, merged
 from host_agent.state.names import NAMESPACE_NAME, NODE, checked
 from host_agent.state.routing import Address, Link, Route, Rule, Sysctl
 from host_agent.state.wireguard import WireGuardDevice
@@ -25,7 +25,8 @@ class NamespaceState:
     wireguard: frozenset[WireGuardDevice] = frozenset()
 
     def __or__(self, other: NamespaceState) -> NamespaceState:
-        return NamespaceState(*(getattr(self, it.name) | getattr(other, it.name) for it in fields(self)))
+        both = NamespaceState(*(getattr(self, it.name) | getattr(other, it.name) for it in fields(self)))
+        return replace(both, chains=merged(self.chains, other.chains))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
+import director_examples
 from host_examples import FACTS, POLICY
 from mesh_examples import policy, topology
 
@@ -13,6 +14,7 @@ from host_agent.desired import desired
 from host_agent.plan import plan
 from host_agent.state import MESH_ETHERNET, NODE, Address, HostState, Link, Route, Rule, Sysctl
 from host_agent.steps import ChangeBridge
+from policies.host_model import Policy
 from policies.model import PrivacyRouter
 from policies.placement import view_of
 
@@ -125,3 +127,17 @@ def test_a_bridge_has_the_datapath_id_and_controller_of_the_document() -> None:
     (change,) = (step for step in steps if isinstance(step, ChangeBridge))
     assert "datapath_id" in str(change)
     assert "controller" in str(change)
+
+
+def test_a_director_beside_it_shares_the_kernel_s_chains() -> None:
+    """Of each chain there is one, with the rules of both, or the plan would never come to an end."""
+    director = director_examples.policy(
+        {"tunnel_director": {"tunnels": {"wgc1": {"clients": ["192.168.50.10"]}}}}
+    ).director
+    facts = replace(FACTS, mesh_device=(OWN,), node=director_examples.NODE_FACTS)
+    node = desired(Policy(POLICY, director), facts).namespaces[NODE]
+    assert len({chain.key for chain in node.chains}) == len(node.chains)
+    (forward,) = (it for it in node.chains if it.key == ("ipv4", "mangle", "FORWARD"))
+    ways = [rule.arguments.split(" -p tcp")[0] for rule in forward.rules]
+    assert ways == ["-i nm-privacy -o netmaker", "-i netmaker -o nm-privacy", "-o wgc1", "-i wgc1"]
+    assert node | node == node

@@ -445,3 +445,20 @@ def test_not_root_is_said_at_once(node: Node) -> None:
     script = "import os, sys; from host_agent.cli import main; os.setuid(65534); sys.exit(main(sys.argv[1:]))"
     done = node.attempt(sys.executable, "-c", script, "apply", "--policy", node.policy)
     assert done.returncode == 2 and "needs root" in done.stderr
+
+
+def test_a_chain_a_mesh_and_a_director_on_one_node(tmp_path: Path) -> None:
+    """A chain of the kernel's that several of them have rules in holds the rules of all, and stop takes all back."""
+    policy = tmp_path / "policy.json"
+    tunnels = {"wgc1": {"clients": ["192.168.50.10"]}}
+    policy.write_text(json.dumps({**json.loads(EXAMPLE.read_text()), "tunnel_director": {"tunnels": tunnels}}))
+    with Node(tmp_path, policy) as node:
+        for link, address in (("netmaker", "100.104.70.1/24"), ("br0", "192.168.50.1/24"), ("wgc1", "10.9.0.2/24")):
+            node.run("ip", "link", "add", link, "up", "type", "bridge")
+            node.run("ip", "address", "add", address, "dev", link)
+        before = node.snapshot()["chains"]
+        node.apply()
+        assert node.apply() == []
+        assert sum("TCPMSS" in line for line in node.snapshot()["chains"]) == 4
+        assert node.agent("stop").returncode == 0
+        assert node.snapshot()["chains"] == before

@@ -55,9 +55,12 @@ def test_from_nothing_blocks_first_and_starts_programs_last() -> None:
     assert place["warp: add route 10.100.0.0/24 via 10.99.0.100 dev warp0 table 1002"] < tunnel
     assert kinds.index(CreateNamespace) < kinds.index(ChangeBridge) < kinds.index(MoveLink)
     assert kinds[-1] is StartDaemon
+    made = place["warp: create WireGuard device wgcf, its socket on the node"]
     for text, number in place.items():
         if "/conf/wgcf/" in text:
-            assert number < place["warp: set link wgcf mtu 1280 up"], "a link has its settings before it comes up"
+            assert made < number < place["warp: set link wgcf mtu 1280 up"], "it has its settings before it comes up"
+        if "ip_forward" in text or "/conf/all/" in text:
+            assert number < first_link
 
 
 def test_ip_forward_is_set_before_what_it_resets() -> None:
@@ -106,6 +109,11 @@ def test_a_link_that_went_down_is_brought_up() -> None:
     assert words(with_namespace("ct200", links=links)) == ["ct200: set link internal_200 up"]
 
 
+def test_a_link_of_another_size_is_set() -> None:
+    links = frozenset(replace(link, mtu=1500) for link in WANTED.namespaces["warp"].links)
+    assert words(with_namespace("warp", links=links)) == ["warp: set link wgcf mtu 1280 up"]
+
+
 def test_a_port_that_is_on_the_node_again_is_moved_and_addressed() -> None:
     lost = with_namespace("ct200", links=frozenset(), addresses=frozenset())
     found = replace(lost, namespaces={**lost.namespaces, "": NamespaceState(links=WANTED.namespaces["ct200"].links)})
@@ -119,6 +127,13 @@ def test_a_port_that_is_on_the_node_again_is_moved_and_addressed() -> None:
 def test_a_port_whose_device_is_gone_gets_a_new_one() -> None:
     steps = plan(WANTED, with_namespace("ct200", links=frozenset(), addresses=frozenset()))
     assert [type(step) for step in steps] == [Replug, MoveLink, SetLink, Add]
+
+
+def test_a_new_port_needs_no_other_device() -> None:
+    (bridge,) = WANTED.bridges
+    before = with_namespace("ct200", links=frozenset(), addresses=frozenset())
+    found = replace(before, bridges=frozenset({replace(bridge, ports=bridge.ports - {"internal_200"})}))
+    assert [type(step) for step in plan(WANTED, found)] == [ChangeBridge, MoveLink, SetLink, Add]
 
 
 def test_a_dead_link_makes_room_for_its_successor() -> None:
@@ -160,6 +175,14 @@ def test_another_configuration_restarts_the_program_and_removes_the_old_file() -
     assert steps[-1].startswith("remove file /state/xray/client-")
     chain = next(n for n, text in enumerate(steps) if "XRAY_TPROXY" in text)
     assert chain < steps.index("ct101: stop xray (/usr/bin/v2ray)")
+
+
+def test_a_program_that_starts_again_leaves_the_others_alone() -> None:
+    (xray,) = WANTED.daemons
+    other = replace(xray, name="xray-102")
+    want, earlier = replace(WANTED, daemons=frozenset({xray, other})), replace(other, argv=("/usr/bin/v2ray",))
+    steps = plan(want, replace(WANTED, daemons=frozenset({xray, earlier})))
+    assert steps == (StopDaemon(earlier), StartDaemon(other))
 
 
 def test_a_stray_process_of_ours_is_ended_first() -> None:

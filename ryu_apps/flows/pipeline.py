@@ -1,13 +1,14 @@
-"""From a policy to the flow entries of its bridge: four tables, described in docs/architecture.md.
+"""From a policy to the flow entries of its bridge: five tables, described in docs/architecture.md.
 
 | table | name          | holds                                                                  |
 |-------|---------------|------------------------------------------------------------------------|
 | 0     | classify      | which port may send what: privacy ports -> 10, mesh ports -> 20        |
 | 10    | privacy_chain | gateway <-> WARP hop <-> Xray, as the document's flows say             |
+| 15    | xray_shares   | which of several Xrays a client's packets go to                        |
 | 20    | mesh          | function routes, and the way out by the Netmaker port                  |
 | 30    | mesh_delivery | answers to containers that not every packet may reach                  |
 
-Every table ends in a drop entry, so what the policy does not name goes nowhere.
+Every table that is in use ends in a drop entry, so what the policy does not name goes nowhere.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from ryu_apps.packets.lookup import Lookup
 Packet = Mapping[str, str | int]
 """The packet's fields by their ovs-fields(7) names, in_port by its name. What is left out is 0."""
 
-_VLAN_PRESENT = 0x1000
 _IP = (0x0800, 0x86DD)
 
 

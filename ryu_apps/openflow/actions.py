@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ryu_apps.flows.flow import Action, DecTtl, GotoTable, Match, Output, PushVlan, SetField, StripVlan
 from ryu_apps.openflow.oxm import decode_match, encode_value, field_of
 
-_OUTPUT, _PUSH_VLAN, _POP_VLAN, _DEC_NW_TTL, _SET_FIELD = 0, 17, 18, 24, 25
+_OUTPUT, _PUSH_VLAN, _POP_VLAN, _DEC_NW_TTL, SET_FIELD = 0, 17, 18, 24, 25
 _VLAN_TAG = 0x8100
 _RESERVED_PORTS = {
     0xFFFFFFF8: "in_port", 0xFFFFFFF9: "table", 0xFFFFFFFA: "normal", 0xFFFFFFFB: "flood", 0xFFFFFFFC: "all",
@@ -31,7 +31,7 @@ def _encode(action: Action, ports: Mapping[str, int], match: Match) -> bytes:
         case SetField(field, value):
             tlv = encode_value(field, value, match).encode()
             padding = -(4 + len(tlv)) % 8
-            return struct.pack("!HH", _SET_FIELD, 4 + len(tlv) + padding) + tlv + bytes(padding)
+            return struct.pack("!HH", SET_FIELD, 4 + len(tlv) + padding) + tlv + bytes(padding)
         case DecTtl():
             return struct.pack("!HH4x", _DEC_NW_TTL, 8)
         case PushVlan():
@@ -48,7 +48,7 @@ def actions_text(actions: Iterator[tuple[int, bytes]], ports: Mapping[int, str])
         if kind == _OUTPUT:
             (port,) = struct.unpack_from("!I", body)
             yield _RESERVED_PORTS.get(port) or f"output:{ports.get(port, port)}"
-        elif kind == _SET_FIELD:
+        elif kind == SET_FIELD:
             name, value = field_of(decode_match(body[: 4 + body[3]])[0], ports)
             yield f"set_field:{value}->{name}"
         elif kind == _PUSH_VLAN:

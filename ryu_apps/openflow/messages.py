@@ -11,10 +11,16 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 
 from ryu_apps.flows.flow import COOKIE_MARK, COOKIE_MASK, is_ours
-from ryu_apps.openflow.wire import Identity, InstalledEntry, Malformed, SwitchEntry, canonical_match
+from ryu_apps.openflow.wire import (
+    Identity,
+    InstalledEntry,
+    Malformed,
+    SwitchEntry,
+    canonical_match,
+    sound_instructions,
+)
 
 VERSION = 4
 HEADER = 8  # octets
@@ -189,31 +195,6 @@ def _installed(reply: bytes, offset: int, length: int, match_length: int) -> Ins
     instructions = sound_instructions(reply[offset + 48 + (match_length + 7 & ~7) : offset + length])
     entry = SwitchEntry.of(table, priority, tlvs, instructions, cookie, idle, hard, flags)
     return InstalledEntry(entry, packets, octets, seconds)
-
-
-@lru_cache(maxsize=4096)
-def sound_instructions(instructions: bytes) -> bytes:
-    """The same octets, once every instruction in them, and every action in those, is known to end where it says.
-
-    Raises Malformed.
-    """
-    for kind, body in _records(instructions):
-        if kind in (3, 4):  # write and apply actions
-            for _ in _records(body[4:]):
-                pass
-    return instructions
-
-
-def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset < len(data):
-        if len(data) - offset < 8:
-            raise Malformed("instructions that end too soon")
-        kind, length = struct.unpack_from("!HH", data, offset)
-        if length < 8 or offset + length > len(data):
-            raise Malformed("an instruction or action whose length cannot be")
-        yield kind, data[offset + 4 : offset + length]
-        offset += length
 
 
 def decode_ports(reply: bytes) -> Iterator[tuple[str, int]]:

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from ryu_apps.openflow.messages import ONF, Kind, match, multipart_kind, multipart_request, sound_instructions
-from ryu_apps.openflow.wire import Malformed, SwitchEntry, canonical_match
+from ryu_apps.openflow.messages import ONF, Kind, match, multipart_kind, multipart_request
+from ryu_apps.openflow.wire import Malformed, SwitchEntry, canonical_match, sound_instructions
 
 _MULTIPART_EXPERIMENTER = 0xFFFF
 _FLOW_MONITOR, _PAUSED, _RESUMED = 1870, 1870, 1871  # a multipart's subtype; two messages' subtypes
-_ADDED, _DELETED, _MODIFIED, _OWN = 0, 1, 2, 3
+_OWN = 3  # an event beside those of ``Event``: what came by this connection
 # Changes, with their instructions; of what came by this connection only its xid; nothing of what is there already.
 _FLAGS = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4
 _ANY_PORT, _ALL_TABLES = 0xFFFFFFFF, 0xFF
@@ -26,9 +26,9 @@ _HEAD = struct.Struct("!HH")
 
 
 class Event(IntEnum):
-    ADDED = _ADDED
-    DELETED = _DELETED
-    MODIFIED = _MODIFIED
+    ADDED = 0
+    DELETED = 1
+    MODIFIED = 2
 
 
 class Update(NamedTuple):

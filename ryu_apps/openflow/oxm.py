@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from policies.kinds import Unfit
@@ -15,7 +16,6 @@ from policies.match_fields import WORDS
 from ryu_apps.flows.flow import Match
 from ryu_apps.openflow.oxm_fields import BASIC, BY_NAME, ETH_TYPE, IP_PROTO, NAMES, WireField, protocol_of, wire_field
 
-OPENFLOW_BASIC = BASIC
 _IN_PORT = 0
 _EXPERIMENTER, _ONF_TCP_FLAGS = 0xFFFF, 42
 
@@ -103,7 +103,10 @@ def _full(wire: WireField) -> int:
 
 
 def decode_match(data: bytes) -> OxmMatch:
-    """TLVs as they came from a switch; fields we do not know are kept as they are."""
+    """TLVs as they came from a switch; fields we do not know are kept as they are.
+
+    Raises ValueError or struct.error for a field that has not the length or holds none of the values of its number.
+    """
     oxms = []
     offset = 0
     while offset < len(data):
@@ -111,9 +114,21 @@ def decode_match(data: bytes) -> OxmMatch:
         body = data[offset + 4 : offset + 4 + length]
         prefix = 4 if oxm_class == _EXPERIMENTER else 0  # the experimenter's number, of which there is no mask
         half = prefix + (length - prefix) // 2 if field & 1 else length
-        oxms.append(_in_niciras_words(Oxm(oxm_class, field >> 1, body[:half], body[half:])))
+        oxm = _in_niciras_words(Oxm(oxm_class, field >> 1, body[:half], body[half:]))
+        if len(body) < length or not _fits(oxm):
+            raise ValueError(f"{len(body)} octets of field {oxm_class:#x}, {field >> 1}")
+        oxms.append(oxm)
         offset += 4 + length
     return canonical(tuple(oxms))
+
+
+def _fits(oxm: Oxm) -> bool:
+    """Whether it has as many octets and bits as the field; one that we do not know may have any, but some."""
+    if (oxm.oxm_class, oxm.field) not in NAMES:
+        return bool(oxm.value)
+    _, wire = NAMES[oxm.oxm_class, oxm.field]
+    right = len(oxm.value) == wire.size and len(oxm.mask) in (0, wire.size)
+    return right and int.from_bytes(oxm.value, "big") <= _full(wire)
 
 
 def _in_niciras_words(oxm: Oxm) -> Oxm:
@@ -124,18 +139,22 @@ def _in_niciras_words(oxm: Oxm) -> Oxm:
 
 
 def match_of(oxms: OxmMatch, ports: Mapping[int, str]) -> Match:
-    """The match in ovs-fields(7) names, for people. A field without a name of ours appears by its number."""
+    """The match in ovs-fields(7) names, for people."""
     return tuple(field_of(oxm, ports) for oxm in oxms)
 
 
 def field_of(oxm: Oxm, ports: Mapping[int, str]) -> tuple[str, str]:
-    """One field: its name and its text."""
+    """One field: its name and its text. What we have no name or no words for appears by its number, in octets."""
     value = int.from_bytes(oxm.value, "big")
     if (oxm.oxm_class, oxm.field) == (BASIC, _IN_PORT):
         return "in_port", ports.get(value, str(value))
-    if (oxm.oxm_class, oxm.field) not in NAMES:
-        mask = f"/0x{oxm.mask.hex()}" if oxm.mask else ""
-        return f"oxm_{oxm.oxm_class:#x}_{oxm.field}", f"0x{oxm.value.hex()}{mask}"
-    name, wire = NAMES[oxm.oxm_class, oxm.field]
-    bits = int.from_bytes(oxm.mask, "big") if oxm.mask else _full(wire)
-    return name, wire.form.text(value << wire.shift, bits << wire.shift | ((1 << wire.shift) - 1))
+    if (oxm.oxm_class, oxm.field) in NAMES:
+        name, wire = NAMES[oxm.oxm_class, oxm.field]
+        mask = int.from_bytes(oxm.mask, "big") if oxm.mask else _full(wire)
+        bits = value << wire.shift, mask << wire.shift | ((1 << wire.shift) - 1)
+        text = wire.form.text(*bits)
+        with suppress(Unfit):
+            if wire.form.parse(text) == bits:
+                return name, text
+    octets = f"0x{oxm.value.hex()}/0x{oxm.mask.hex()}" if oxm.mask else f"0x{oxm.value.hex()}"
+    return f"oxm_{oxm.oxm_class:#x}_{oxm.field}", octets

@@ -5,9 +5,10 @@ Names and texts are those of ``policies.match_fields``; here are class, number a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from policies.field_forms import Form
+from policies.field_forms import Bits, Form
 from policies.match_fields import FIELDS, WORDS
 
 BASIC, NICIRA = 0x8000, 0x0001
@@ -116,6 +117,32 @@ def protocol_of(match: tuple[tuple[str, str], ...]) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class _Octets:
+    """What a switch says of a field that we have no name or no words for: "0x0001", or value/mask."""
+
+    bits: int
+
+    def parse(self, text: str) -> Bits:
+        value, slash, mask = text.partition("/")
+        bits = int(mask, 16) if slash else (1 << self.bits) - 1
+        return int(value, 16) & bits, bits
+
+    def text(self, value: int, mask: int) -> str:
+        return f"{value:#x}/{mask:#x}"
+
+
+_NUMBERED = re.compile(r"oxm_(0x[0-9a-f]+)_([0-9]+)")
+_LONGEST = 255  # octets
+
+
 def wire_field(name: str, protocol: int) -> WireField:
     """Raises KeyError for a name that has no place on the wire."""
-    return BY_NAME.get(name) or BY_PROTOCOL[name, protocol]
+    numbered = _NUMBERED.fullmatch(name)
+    if numbered is None:
+        return BY_NAME.get(name) or BY_PROTOCOL[name, protocol]
+    key = int(numbered[1], 16), int(numbered[2])
+    if key not in NAMES:
+        return WireField(*key, _LONGEST, _Octets(8 * _LONGEST))
+    _, wire = NAMES[key]
+    return WireField(*key, wire.size, _Octets(wire.form.bits - wire.shift))

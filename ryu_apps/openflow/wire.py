@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ryu_apps.flows.flow import Action, FlowEntry, GotoTable, Match, SetField, item_cookie
-from ryu_apps.openflow.actions import actions_text, encode_actions
+from ryu_apps.openflow.actions import SET_FIELD, actions_text, encode_actions
 from ryu_apps.openflow.oxm import decode_match, encode_match, encode_oxms
-from ryu_apps.openflow.oxm_fields import BASIC
+from ryu_apps.openflow.oxm_fields import BASIC, NAMES
 from ryu_apps.openflow.shapes import IDENTITY, IdentityEncoder
 from ryu_apps.openflow.shapes import Identity as Identity
 
-_APPLY_ACTIONS, _GOTO_TABLE = 4, 1
+_GOTO_TABLE, _WRITE_ACTIONS, _APPLY_ACTIONS = 1, 3, 4
 
 _OXM_HEADER = struct.Struct("!I")
-_HAS_MASK = 0x100
-
+# The headers of exact matches, where any octets are a value of the field.
+_PLAIN = {BASIC << 16 | 4} | {  # the former: in_port
+    BASIC << 16 | number << 9 | wire.size
+    for (oxm_class, number), (_, wire) in NAMES.items()
+    if oxm_class == BASIC and wire.form.bits == 8 * wire.size and not wire.shift
+}
 
 _CONTENT = struct.Struct("!HHH4xQ")  # idle and hard timeout, flags, cookie; the instructions follow
 
@@ -179,13 +184,30 @@ def encode_instructions(actions: Sequence[Action], ports: Mapping[str, int], mat
     )
 
 
-def decode_instructions(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(instruction type, body) of each instruction."""
+def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, body) of each instruction, or of each action. Raises Malformed."""
     offset = 0
     while offset < len(data):
+        if len(data) - offset < 8:
+            raise Malformed("instructions that end too soon")
         kind, length = struct.unpack_from("!HH", data, offset)
+        if length < 8 or offset + length > len(data):
+            raise Malformed("an instruction or action whose length cannot be")
         yield kind, data[offset + 4 : offset + length]
         offset += length
+
+
+@lru_cache(maxsize=4096)
+def sound_instructions(instructions: bytes) -> bytes:
+    """The same octets, once every instruction in them, and every action in those, is known to end where it says.
+
+    And every field that is set to have its own length, and no mask. Raises Malformed.
+    """
+    for kind, body in _records(instructions):
+        for action, content in _records(body[4:]) if kind in (_WRITE_ACTIONS, _APPLY_ACTIONS) else ():
+            if action == SET_FIELD and (canonical_match(content[: 4 + content[3]]) == b"" or content[2] & 1):
+                raise Malformed("a field to set that has a mask")
+    return instructions
 
 
 def actions_of(instructions: bytes, ports: Mapping[int, str]) -> str:
@@ -195,11 +217,11 @@ def actions_of(instructions: bytes, ports: Mapping[int, str]) -> str:
 
 def instruction_texts(instructions: bytes, ports: Mapping[int, str]) -> list[str]:
     texts: list[str] = []
-    for kind, body in decode_instructions(instructions):
+    for kind, body in _records(instructions):
         if kind == _GOTO_TABLE:
             texts.append(f"goto_table:{body[0]}")
         elif kind == _APPLY_ACTIONS:
-            texts += actions_text(decode_instructions(body[4:]), ports)
+            texts += actions_text(_records(body[4:]), ports)
         else:
             texts.append(f"instruction_{kind}")
     return texts
@@ -214,12 +236,12 @@ def canonical_match(tlvs: bytes) -> bytes:
     try:
         while offset < len(tlvs):
             (header,) = _OXM_HEADER.unpack_from(tlvs, offset)
-            if header <= last or header & _HAS_MASK or header >> 16 != BASIC:
+            if header <= last or header not in _PLAIN:
                 return encode_oxms(decode_match(tlvs))
             last = header
             offset += 4 + (header & 0xFF)
     except (struct.error, ValueError):
-        raise Malformed("a match that ends within a field") from None
+        raise Malformed("a match with a field that is too long or too short, or no value of its own") from None
     if offset > len(tlvs):
         raise Malformed("a match that ends within a field")
     return tlvs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from policies.match import MatchError, normalise
@@ -41,6 +43,13 @@ def entry(priority: int, match: str, *actions: object, table: int = 0) -> FlowEn
 )
 def test_a_match(match: str, taken: bool) -> None:
     assert simulate([entry(1, match, Output("out"))], PACKET).ports == (("out",) if taken else ())
+
+
+def test_a_field_that_has_no_name_here_is_0_in_every_packet() -> None:
+    entries = [entry(3, "", Output("no")), entry(2, "", Output("yes")), entry(1, "", Output("below"))]
+    unnamed = [(("oxm_0x1_37", "0x00000001"),), (("oxm_0x1_120", "0x00000000/0xff000000"),), ()]
+    held = [replace(one, match=match) for one, match in zip(entries, unnamed, strict=True)]
+    assert simulate(held, PACKET).ports == ("yes",)
 
 
 def test_the_highest_priority_wins_and_the_first_of_equals() -> None:

@@ -13,8 +13,10 @@ from ryu.ofproto.ofproto_protocol import ProtocolDesc
 from ryu_apps.flows.flow import COOKIE_MARK, COOKIE_MASK, FlowEntry, GotoTable, Output, fields
 from ryu_apps.openflow import messages, wire
 from ryu_apps.openflow.messages import Bundle, SwitchError
+from ryu_apps.openflow.ofctl import match_text
 from ryu_apps.openflow.oxm import Oxm, decode_match, encode_match, match_of
 from ryu_apps.openflow.wire import SwitchEntry
+from ryu_apps.packets.headers import Space
 
 DATAPATH = ProtocolDesc(ofp.OFP_VERSION)
 PORTS = {"internal_100": 3, "warp0": 17}
@@ -206,6 +208,63 @@ def test_a_match_can_be_said_again_in_words() -> None:
         "tp_dst": "443",
     }
     assert match_of((Oxm(1, 99, b"\0\1"),), {}) == (("oxm_0x1_99", "0x0001"),)
+
+
+VLAN_VID, DL_TYPE = 6, 5
+
+
+@pytest.mark.parametrize(
+    ("oxm", "said"),
+    [
+        # "vlan_tci=0/0x1000", ovs-ofctl's packets without a tag; our own word for them is another match on the wire.
+        (Oxm(0x8000, VLAN_VID, b"\0\0", b"\x10\0"), ("oxm_0x8000_6", "0x0000/0x1000")),
+        (Oxm(0x8000, VLAN_VID, b"\0\5", b"\x0f\xff"), ("oxm_0x8000_6", "0x0005/0x0fff")),
+        (Oxm(0x8000, DL_TYPE, b"\5\xff"), ("oxm_0x8000_5", "0x05ff")),  # no Ethernet II
+        (Oxm(0x8000, VLAN_VID, b"\0\0", b"\x1f\xff"), ("vlan_vid", "none")),
+    ],
+)
+def test_what_our_words_cannot_say_appears_by_its_number(oxm: Oxm, said: tuple[str, str]) -> None:
+    match = match_of(decode_match(oxm.encode()), {})
+    assert match == (said,) and match_text(match)
+    space = Space()
+    assert space.cube(match) == space.of((oxm,))  # and can be read again
+
+
+APPLY = struct.Struct("!HH4x")
+
+
+def applied(action: bytes) -> bytes:
+    return APPLY.pack(4, APPLY.size + len(action)) + action
+
+
+@pytest.mark.parametrize(
+    ("tlvs", "instructions"),
+    [
+        (Oxm(0x8000, 12, b"\xc0\0\2").encode(), b""),  # an IPv4 address of three octets
+        (Oxm(0x8000, 12, bytes(16)).encode(), b""),
+        (Oxm(0x8000, 12, bytes(4), b"\xff\xff").encode(), b""),
+        (Oxm(1, 29, b"\1\1").encode(), b""),  # a TTL of two octets, in Nicira's class
+        (Oxm(0x8000, 7, b"\x08").encode(), b""),  # a VLAN priority of 8
+        (Oxm(0x8000, 99, b"").encode(), b""),
+        (Oxm(1, 99, bytes(8)).encode()[:-1], b""),
+        (b"", bytes.fromhex("0001000000000000")),  # an instruction without a length
+        (b"", bytes.fromhex("000100100a000000")),
+        (b"", applied(bytes.fromhex("0012000400000000"))),  # an action that is too short
+        (b"", applied(struct.pack("!HH", 25, 16) + Oxm(0x8000, 12, bytes(6)).encode() + bytes(2))),
+        (b"", applied(struct.pack("!HH", 25, 16) + Oxm(0x8000, 6, b"\0\0", b"\0\0").encode() + bytes(4))),
+        (b"", applied(struct.pack("!HH", 25, 16) + Oxm(0x8000, 6, b"\x10\0", b"\x10\0").encode() + bytes(4))),
+        (b"", applied(struct.pack("!HH", 25, 8) + Oxm(0x8000, 12, bytes(4)).encode()[:4])),
+    ],
+)
+def test_fields_and_actions_of_another_length_are_malformed(tlvs: bytes, instructions: bytes) -> None:
+    with pytest.raises(wire.Malformed):
+        list(messages.decode_flow_stats(as_reply(tlvs, instructions)))
+
+
+def as_reply(tlvs: bytes, instructions: bytes) -> bytes:
+    content = messages.match(tlvs) + instructions
+    body = struct.pack("!HBxI4xHHHH4xQQQ", 48 + len(content), 10, 1, 5, 0, 0, 0, 7, 1, 1) + content
+    return struct.pack("!BBHIHH4x", 4, 19, 16 + len(body), XID, 1, 0) + body
 
 
 def test_entries_wait_for_their_ports() -> None:

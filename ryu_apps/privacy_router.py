@@ -137,7 +137,8 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
 
     def _forget(self) -> None:
         """Anybody may call itself by any number of datapath ids: of those that are gone only a few are remembered."""
-        gone = [dpid for dpid, session in self._sessions.items() if session.connection is None]
+        here = {datapath.id for datapath in self._connections}  # those that wait to take over from another one too
+        gone = [dpid for dpid in self._sessions if dpid not in here]
         strangers = [dpid for dpid in gone if not self._sessions[dpid].account.ours]
         for dpid in {*strangers, *gone[:-REMEMBERED]}:
             del self._sessions[dpid]

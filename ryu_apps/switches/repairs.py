@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 
 REPAIRS_A_MINUTE = 10  # of one entry, before it is taken for a fight
@@ -14,7 +14,7 @@ class RepairBudget:
     """Remembers the last repairs of each entry, by its identity. Times are seconds of any steady clock."""
 
     def __init__(self) -> None:
-        self._repairs: dict[Hashable, deque[float]] = {}
+        self._repairs: OrderedDict[Hashable, deque[float]] = OrderedDict()  # the last repaired at the end
 
     def due(self, entry: Hashable, now: float) -> float:
         """The time at which the entry may be put back: ``now``, or later in a fight."""
@@ -27,9 +27,10 @@ class RepairBudget:
         """Notes a repair; True if the entry is fought over from now on."""
         self._forget(now)
         times = self._repairs.setdefault(entry, deque(maxlen=REPAIRS_A_MINUTE))
+        self._repairs.move_to_end(entry)
         times.append(now)
         return len(times) == REPAIRS_A_MINUTE and now - times[0] < _MINUTE
 
     def _forget(self, now: float) -> None:
-        for entry in [entry for entry, times in self._repairs.items() if now - times[-1] >= _MINUTE]:
-            del self._repairs[entry]
+        while self._repairs and now - next(iter(self._repairs.values()))[-1] >= _MINUTE:
+            self._repairs.popitem(last=False)

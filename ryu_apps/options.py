@@ -7,7 +7,14 @@ from ryu import cfg
 from ryu_apps.log_format import FORMATS
 
 GROUP = "privacy_router"
+POLICY_VARIABLE = "PRIVACY_ROUTER_POLICY"
+TOPOLOGY_VARIABLE = "PRIVACY_ROUTER_TOPOLOGY"
 STATE_VARIABLE = "PRIVACY_ROUTER_STATE_DIR"
+
+POLICY_OPTIONS = [
+    cfg.StrOpt("policy_file", help="the policy document; or $" + POLICY_VARIABLE),
+    cfg.StrOpt("topology_file", help="the nodes, if there are several; or $" + TOPOLOGY_VARIABLE),
+]
 
 REST_OPTIONS = [
     cfg.StrOpt("state_dir", default="/var/lib/privacy-router", help="where the token is made; or $" + STATE_VARIABLE),

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ryu import cfg
 from ryu.base.app_manager import RyuApp
 from ryu.controller import ofp_event
 from ryu.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
@@ -21,6 +20,7 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from policies.errors import DocumentError
+from ryu_apps.options import GROUP, POLICY_OPTIONS, POLICY_VARIABLE, TOPOLOGY_VARIABLE
 from ryu_apps.policy import memory
 from ryu_apps.policy.changes import HANGUP, PolicyChanges
 from ryu_apps.policy.file import PolicyFile
@@ -34,8 +34,6 @@ from ryu_apps.switches.peers import HANDSHAKE_SECONDS
 from ryu_apps.switches.session import Session
 
 LOOPBACK = "127.0.0.1"
-POLICY_VARIABLE = "PRIVACY_ROUTER_POLICY"
-TOPOLOGY_VARIABLE = "PRIVACY_ROUTER_TOPOLOGY"
 ECHO_SECONDS, UNANSWERED_ECHOES = 5.0, 3  # a switch that is gone without a word is missed after 20 s
 REMEMBERED = 32  # switches that are not connected
 INVALID_DOCUMENT = 2  # exit code
@@ -60,7 +58,7 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
         self.CONF.set_default("maximum_unreplied_echo_requests", UNANSWERED_ECHOES)
         self.CONF.set_default("echo_request_interval", ECHO_SECONDS)
         intake.install()
-        self.CONF.register_opts([cfg.StrOpt("policy_file"), cfg.StrOpt("topology_file")], group="privacy_router")
+        self.CONF.register_opts(POLICY_OPTIONS, group=GROUP)
         events = start_log(self.CONF)
         self.changes = PolicyChanges(self._open_policy(), self._wake)
         self.waiters: dict[int, Any] = {}  # whom ryu.lib.ofctl_v1_3 wants its answers handed to

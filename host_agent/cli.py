@@ -19,13 +19,14 @@ from host_agent.desired import desired
 from host_agent.drivers import ovs
 from host_agent.drivers.files import forget_hash
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.errors import AgentError, Conflict, Refused
+from host_agent.errors import AgentError, Conflict
 from host_agent.facts import survey
 from host_agent.lock import locked
 from host_agent.plan import plan
 from host_agent.state import HostState
 from host_agent.status.report import in_words, status
 from host_agent.steps import Step
+from host_agent.words import counted
 from policies.addresses import address_plan
 from policies.errors import DocumentError
 from policies.host_model import Policy
@@ -115,7 +116,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.verb == "stop":
         return _stop(arguments, output)
     policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
-    _require_root()
+    operate.require_root()
     if arguments.verb == "apply":
         with locked(arguments.state_dir):
             return _apply(policy, arguments, output)
@@ -133,7 +134,7 @@ def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int
     operate.after_apply(arguments, facts, output)
     for words in in_words(wanted.waiting):
         output.line(words)
-    output.line(f"in sync: {count} steps, {output.seconds:.2f} s")
+    output.line(f"in sync: {counted(count, 'step')}, {output.seconds:.2f} s")
     output.result(in_sync=True, steps=output.steps, waiting=wanted.waiting, seconds=round(output.seconds, 3))
     return 0
 
@@ -171,7 +172,7 @@ def _stop(arguments: argparse.Namespace, output: Output) -> int:
     except DocumentError:
         policy = None
         output.line(f"{arguments.policy}: no valid policy; going by the last good one and the marks on this machine")
-    _require_root()
+    operate.require_root()
     survey.require_tools(None)
     operate.before_stop(arguments, output)
     if policy and policy.privacy_router:
@@ -183,14 +184,10 @@ def _stop(arguments: argparse.Namespace, output: Output) -> int:
         count += former_settings.give_back(arguments.state_dir, HostState(), namespaces)
     if policy and policy.director:
         forget_hash(Path(policy.director.advanced.tunnel_director.hash_file))
-    output.line(f"removed: {count} steps, {output.seconds:.2f} s; keys and profiles stay in {arguments.state_dir}")
+    steps = counted(count, "step")
+    output.line(f"removed: {steps}, {output.seconds:.2f} s; keys and profiles stay in {arguments.state_dir}")
     output.result(in_sync=True, steps=output.steps, kept=str(arguments.state_dir))
     return 0
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        raise Refused("privacy-agent works on network namespaces and needs root: run it with sudo")
 
 
 def _failed(output: Output, code: int, problems: list[str]) -> int:

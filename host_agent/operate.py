@@ -31,6 +31,7 @@ from host_agent.run.service import run
 from host_agent.state import HostState
 from host_agent.status.report import in_words
 from host_agent.steps import Step, script
+from host_agent.words import counted
 from policies.errors import DocumentError
 from policies.load_node import load_for_node
 
@@ -90,7 +91,7 @@ def show_plan(
     warnings = confirm_path.warnings(steps)
     mark = "# " if arguments.commands else ""
     remarks = [*(f"warning: {it}" for it in warnings), *in_words(waiting)]
-    count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}" if steps else "in sync: nothing to do"
+    count = counted(len(steps), "step") if steps else "in sync: nothing to do"
     for words in (*lines, *(f"{mark}{it}" for it in (*remarks, count))):
         output.line(words)
     return {"warnings": warnings, **({"commands": lines} if arguments.commands else {})}
@@ -148,22 +149,22 @@ def _agreed() -> bool:
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
-    _require_root()
+    require_root()
     places = Places(arguments.policy, arguments.state_dir, arguments.config_dir, arguments.topology, arguments.node)
     return run(places, Log(arguments.json))
 
 
 def _boot(arguments: argparse.Namespace, output: Output) -> int:
-    _require_root()
+    require_root()
     count = boot.put_in_force(arguments.state_dir, arguments.config_dir, arguments.node, output.done)
-    words = "no last good policy yet: nothing to do" if count is None else f"in force: {count} steps"
+    words = "no last good policy yet: nothing to do" if count is None else f"in force: {counted(count, 'step')}"
     output.line(words)
     output.result(in_force=count is not None, steps=output.steps)
     return 0
 
 
 def _confirm(arguments: argparse.Namespace, output: Output) -> int:
-    _require_root()
+    require_root()
     words = confirm.confirm(arguments.state_dir)
     output.line(words)
     output.result(confirmed=True, message=words)
@@ -171,14 +172,13 @@ def _confirm(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _doctor(arguments: argparse.Namespace, output: Output) -> int:
-    _require_root()
+    require_root()
     wanted, paths, unfinished = _as_far_as_possible(arguments)
     with Namespaces(paths) as namespaces:
-        found = doctor.findings(doctor_facts.machine(wanted, namespaces, unfinished), wanted)
+        found = (*unfinished, *doctor.findings(doctor_facts.machine(wanted, namespaces), wanted))
     for finding in found:
         output.line(f"{finding.where}: {finding.what}\n    cure: {finding.cure}")
-    count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
-    output.line(count if found else "nothing hinders the privacy router here")
+    output.line(counted(len(found), "finding") if found else "nothing hinders the privacy router here")
     output.result(findings=[asdict(finding) for finding in found])
     return 1 if found else 0
 
@@ -214,29 +214,22 @@ def _explain(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _as_far_as_possible(arguments: argparse.Namespace) -> tuple[HostState, Mapping[str, str], list[str]]:
+def _as_far_as_possible(
+    arguments: argparse.Namespace,
+) -> tuple[HostState, Mapping[str, str], tuple[doctor.Finding, ...]]:
     """What the policy asks for, paths of its namespaces, and why it cannot be carried out, if so."""
+    wanted, paths = HostState(), {}
     try:
         policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
         facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
-        wanted = desired(policy, facts)
-        return wanted, facts.namespaces, _of_the_switch(wanted)
-    except DocumentError as error:
-        return HostState(), {}, [str(problem) for problem in error.problems]
-    except AgentError as error:
-        return HostState(), {}, list(error.problems)
-
-
-def _of_the_switch(wanted: HostState) -> list[str]:
-    """Why its bridge cannot be read, if it wants one."""
-    try:
+        wanted, paths = desired(policy, facts), dict(facts.namespaces)
         if wanted.bridges:
             ovs.read()
-    except AgentError as error:
-        return list(error.problems)
-    return []
+    except (DocumentError, AgentError) as error:
+        return wanted, paths, doctor.unfinished(error)
+    return wanted, paths, ()
 
 
-def _require_root() -> None:
+def require_root() -> None:
     if os.geteuid() != 0:
         raise Refused("privacy-agent works on network namespaces and needs root: run it with sudo")

@@ -31,6 +31,7 @@ from host_agent.run.lock import running
 from host_agent.run.log import Log
 from host_agent.state import File, HostState, IpSet
 from host_agent.steps import Step
+from host_agent.words import counted
 
 ATTEMPTS, BETWEEN = 10, 3.0  # to restore, seconds between them
 GRACE = 5.0  # seconds after the deadline until ``run`` takes the watchdog for gone
@@ -147,7 +148,7 @@ def restore(state_dir: Path, token: str, say: Callable[[str], None]) -> bool:
         with Namespaces(pending.paths) as namespaces:
             count = apply(pending.former, namespaces, state_dir, done)
         confirm_file.forget(state_dir)
-        say(f"not confirmed in time: the former state is in force again, {count} steps")
+        say(f"not confirmed in time: the former state is in force again, {counted(count, 'step')}")
         return True
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from host_agent.errors import AgentError, Missing
 from host_agent.state import NODE, HostState, NamespaceState
 from host_agent.steps import at
+from policies.errors import DocumentError
 
 RESERVED_TABLES = (253, 254, 255)  # default, main, local
 KERNELS_PREFERENCES = (0, 32766, 32767)
@@ -75,7 +77,6 @@ class Machine:
     nftables: bool = False  # whether nftables (and so iptables-nft) has any
     bridges_without_fail_mode: tuple[str, ...] = ()  # of others
     trials: tuple[Trial, ...] = ()
-    unfinished: tuple[str, ...] = ()  # what a policy cannot be carried out for, as the survey says
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,12 @@ def whose(mark: int, mask: int) -> Tool | None:
     return next(exact, next(near, None))
 
 
-def _unfinished(machine: Machine, wanted: HostState) -> Iterator[Finding]:
-    for problem in machine.unfinished:
-        what, _, cure = problem.partition("; ")
-        yield Finding("policy", what, cure or "mend what is named; privacyctl check FILE says more")
+def unfinished(reason: DocumentError | AgentError) -> tuple[Finding, ...]:
+    """Why the policy cannot be carried out: by itself, or for what is missing here."""
+    where = "node" if isinstance(reason, Missing) else "policy"
+    parts = [str(problem).partition("; ") for problem in reason.problems]
+    advice = "mend what is named; privacyctl check FILE says more"
+    return tuple(Finding(where, what, cure or advice) for what, _, cure in parts)
 
 
 def _preferences(machine: Machine, wanted: HostState) -> Iterator[Finding]:
@@ -259,7 +262,6 @@ def _state(wanted: HostState, name: str) -> NamespaceState:
 
 
 CHECKS: tuple[Check, ...] = (
-    _unfinished,
     _features,
     _preferences,
     _marks,

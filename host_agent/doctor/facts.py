@@ -65,7 +65,7 @@ TRIALS = (
 )
 
 
-def machine(wanted: HostState, namespaces: Namespaces, unfinished: Iterable[str] = ()) -> Machine:
+def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
     places = [NODE, *(name for name in sorted(wanted.namespaces) if name != NODE and namespaces.exists(name))]
     rules: list[ForeignRule] = []
     marks: list[ForeignMark] = []
@@ -91,7 +91,6 @@ def machine(wanted: HostState, namespaces: Namespaces, unfinished: Iterable[str]
         bool(_said("nft", "list", "tables").strip()),
         _bridges(),
         tuple(_trials()),
-        tuple(unfinished),
     )
 
 

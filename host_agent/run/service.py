@@ -33,6 +33,7 @@ from host_agent.run.ranges import Ranges
 from host_agent.run.round import Reconciler, Round
 from host_agent.run.watch import Watch
 from host_agent.state import HostState, NamespaceState
+from host_agent.words import counted
 
 PASSES = 4  # rounds in which a policy must be in force: what one step takes along with it, the next puts back
 
@@ -193,11 +194,10 @@ class Keeper:
         places = self._places
         policy, lookup = self._source.policy, self._names.lookup
         facts = survey.survey(policy, places.state_dir, places.config_dir, lookup, self._countries.known)
-        if facts.node is not None:
-            facts = replace(facts, node=replace(facts.node, dead=self._health.dead))
+        facts = replace(facts, node=replace(facts.node, dead=self._health.dead))
         if self._facts is None or facts.namespaces != self._facts.namespaces:
             self._enter_anew(facts)
-        wanted = desired(self._source.policy, facts)
+        wanted = desired(policy, facts)
         before = replace(self._wanted, waiting=wanted.waiting)
         self._unsettled = self._unsettled or wanted != before  # what others did is then no damage to repair
         self._facts, self._wanted = facts, wanted
@@ -246,9 +246,9 @@ class Keeper:
         notify(os.environ, f"STATUS={trouble or self._objects()}")
 
     def _objects(self) -> str:
-        places = len(self._wanted.namespaces)
+        places = counted(len(self._wanted.namespaces), "network namespace")
         waiting = f", {len(self._wanted.waiting)} waiting" if self._wanted.waiting else ""
-        return f"in sync: {places} network namespaces{waiting}"
+        return f"in sync: {places}{waiting}"
 
     def _while_unconfirmed(self) -> None:
         """A change waits for its operator: nothing is repaired. One that nobody watches any more is undone here."""

@@ -14,6 +14,7 @@ from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.command import run
 from host_agent.drivers.netfilter import DECIDING, TOOLS
 from host_agent.state import FAMILY_OPTION, NODE, OWNER, Chain, Family, HostState, NamespaceState, Route, Rule
+from host_agent.words import counted
 
 COUNTED = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
 ITEM = re.compile(rf' ?-m comment --comment "{OWNER} [0-9a-f]{{12}} ?([^"]*)"')
@@ -52,7 +53,7 @@ class Counted:
     bytes: int
 
 
-def counted(family: Family) -> list[Counted]:
+def counters(family: Family) -> list[Counted]:
     """The rules of all tables with their counters, in the namespace the caller is in."""
     found, table = [], ""
     for line in run([TOOLS[family][0], "--counters"]).splitlines():
@@ -77,7 +78,7 @@ def kernel(wanted: HostState, found: HostState, rules: Iterable[Counted]) -> tup
     """The document's table "Kernel (applied state)", for both families, and the guard's chains."""
     there, wish = (each.namespaces.get(NODE, NamespaceState()) for each in (found, wanted))
     rules = list(rules)
-    sets = sorted(f"{ipset.name}: {ipset.seal.count} entries" for ipset in there.sets)
+    sets = sorted(f"{ipset.name}: {counted(ipset.seal.count, 'entry', 'entries')}" for ipset in there.sets)
     rows = [KernelRow("ipset list -n", tuple(sets))]
     shown = (chain for chain in wish.chains if chain.table == DECIDING or not chain.shared)
     rows += [_chain(chain, rules) for chain in sorted(shown, key=str)]
@@ -105,7 +106,8 @@ def _chain(chain: Chain, rules: list[Counted]) -> KernelRow:
     tool = "iptables" if chain.family == "ipv4" else "ip6tables"
     here = [rule for rule in rules if (rule.family, rule.table, rule.chain) == chain.key]
     lines = (
-        f"{place}: {rule.rule}  [{rule.packets} packets, {rule.bytes} bytes]" + ("" if rule.ours else "  (not ours)")
+        f"{place}: {rule.rule}  [{counted(rule.packets, 'packet')}, {counted(rule.bytes, 'byte')}]"
+        + ("" if rule.ours else "  (not ours)")
         for place, rule in enumerate(here, 1)
     )
     return KernelRow(f"{tool} -t {chain.table} -S {chain.name}", tuple(lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +18,8 @@ from host_agent.status import node as report_node
 from host_agent.status.node import ItemRow, KernelRow
 from host_agent.steps import at
 from topology.plan import AddressPlan
+
+FOR_CONTAINER = re.compile(r"(\S+) waits for container (\d+)")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def status(
         differences = sum(getattr(step, "namespace", None) == name for step in steps)
         places.append(PlaceRow(titles.get(name, "mesh container"), at(name), _count(state), differences))
     with namespaces.inside(NODE):
-        rules = [rule for family in report_node.families(wanted) for rule in report_node.counted(family)]
+        rules = [rule for family in report_node.families(wanted) for rule in report_node.counters(family)]
     return Status(
         not steps and not strangers,
         tuple(places),
@@ -93,8 +96,17 @@ def status(
 
 
 def in_words(waiting: Iterable[str]) -> list[str]:
-    """What ``HostState.waiting`` holds, a line each: what waits for something, is degraded, or should be known."""
-    return [it if it.startswith(("degraded: ", "note: ")) else f"waiting: {it}" for it in waiting]
+    """What ``HostState.waiting`` holds: what waits for something, is degraded, or should be known.
+
+    A line each, but one for all ports that wait for their containers.
+    """
+    said = list(waiting)
+    ports = [found.groups() for found in map(FOR_CONTAINER.fullmatch, said) if found]
+    if len(ports) > 1:
+        names, numbers = (", ".join(words) for words in zip(*ports, strict=True))
+        others = [it for it in said if not FOR_CONTAINER.fullmatch(it)]
+        said = [f"{names} wait for containers {numbers}", *others]
+    return [it if it.startswith(("degraded: ", "note: ")) else f"waiting: {it}" for it in said]
 
 
 def _count(state: NamespaceState) -> int:

@@ -43,10 +43,7 @@ def _lines(report: Status) -> Iterator[str]:
 def _tables(report: Status) -> Iterator[Table]:
     yield from _table(
         ("role", "place", "objects", "state"),
-        (
-            (it.role, it.place, it.objects, f"{it.differences} differ" if it.differences else "in sync")
-            for it in report.places
-        ),
+        ((it.role, it.place, it.objects, _state(it.differences)) for it in report.places),
     )
     yield from _table(
         ("program", "pid", "namespace", "log"), ((it.name, it.pid, it.namespace, it.log) for it in report.daemons)
@@ -82,6 +79,10 @@ def _tables(report: Status) -> Iterator[Table]:
         ("policy item", "family", "outcome", "packets", "bytes"),
         ((it.item, it.family, it.outcome, it.packets, it.bytes) for it in report.items),
     )
+
+
+def _state(differences: int) -> str:
+    return f"{differences} differ{'s' if differences == 1 else ''}" if differences else "in sync"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[Table]:

@@ -142,7 +142,7 @@ def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: No
     node.run("mv", "/run/openvswitch/db.sock", "/run/openvswitch/aside")
     switchless = node.agent("doctor")
     node.run("mv", "/run/openvswitch/aside", "/run/openvswitch/db.sock")
-    assert switchless.returncode == 1 and "Open vSwitch does not answer" in switchless.stdout, switchless.stdout
+    assert switchless.returncode == 1 and "node: Open vSwitch does not answer" in switchless.stdout, switchless.stdout
     node.run(
         "ip", "netns", "exec", "ct101", "ip", "rule", "add", "pref", "200", "fwmark", "0x100/0x3f00", "lookup", "7"
     )

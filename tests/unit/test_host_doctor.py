@@ -9,9 +9,22 @@ from pathlib import Path
 import pytest
 from host_examples import wanted
 
-from host_agent.doctor.checks import ForeignMark, ForeignRoute, ForeignRule, Machine, Trial, findings, whose
+from host_agent.doctor.checks import (
+    Finding,
+    ForeignMark,
+    ForeignRoute,
+    ForeignRule,
+    Machine,
+    Trial,
+    findings,
+    unfinished,
+    whose,
+)
 from host_agent.doctor.facts import _networkd
+from host_agent.errors import Missing
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Route, Rule, filter_rule
+from policies.errors import DocumentError, Problem
+from policies.model import Place
 
 DIRECTOR = HostState(
     namespaces={
@@ -65,11 +78,6 @@ CASES: dict[str, tuple[Machine, str, str]] = {
     ),
     "kernel": (Machine(trials=(Trial("TPROXY", False, "modprobe xt_TPROXY"),)), "TPROXY does not work", "modprobe"),
     "warp-cli": (Machine(programs=frozenset({"warp-svc", "bash"})), "warp-cli", "warp-cli disconnect"),
-    "policy": (
-        Machine(unfinished=("xray: not installed; apt install v2ray",)),
-        "xray: not installed",
-        "apt install v2ray",
-    ),
 }
 
 
@@ -78,6 +86,14 @@ def test_it_is_found_with_its_cure(what: str) -> None:
     machine, words, cure = CASES[what]
     (finding,) = findings(machine, replace(DIRECTOR))
     assert words in finding.what and cure in finding.cure
+
+
+def test_what_is_missing_is_the_machines_and_what_is_invalid_the_policys() -> None:
+    missing = unfinished(Missing("xray: not installed; apt install v2ray"))
+    assert missing == (Finding("node", "xray: not installed", "apt install v2ray"),)
+    (invalid,) = unfinished(DocumentError([Problem(Place("policy.json", 3, "xray"), "expected an object")]))
+    assert (invalid.where, invalid.what) == ("policy", "policy.json:3: xray: expected an object")
+    assert "privacyctl check" in invalid.cure
 
 
 def test_nothing_is_found_where_nothing_is() -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from host_agent.status import tables as status_tables
-from host_agent.status.report import PeerRow, PlaceRow, Status
+from host_agent.status.report import PeerRow, PlaceRow, Status, in_words
 
 PEER = PeerRow("wg100", "ct100", "KEY=", "[fd00::1]:51820", None, 999_600, 0)
 EMPTY = Status(True, (), (), (), (), (), ())
@@ -36,7 +36,7 @@ def test_the_last_line_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> No
     assert shown(EMPTY, capsys) == ["in sync"]
     differing = Status(False, (PlaceRow("bridge", "ovsbr0", 6, 1),), (), (), (), (), ("bridge ovsbr0: create",))
     assert shown(differing, capsys)[-1] == "privacy-agent apply puts this right"
-    assert "1 differ" in shown(differing, capsys)[1]
+    assert "1 differs" in shown(differing, capsys)[1]
     assert shown(Status(False, (), (), (), (), ("a stranger",), ()), capsys) == ["in the way: a stranger"]
 
 
@@ -51,3 +51,12 @@ def test_what_is_degraded_does_not_wait(capsys: pytest.CaptureFixture[str]) -> N
     waiting = ("internal_200 waits for container 200", "degraded: no forwarding", "note: IPv6 is refused")
     lines = shown(Status(True, (), (), (), waiting, (), ()), capsys)
     assert lines == ["waiting: internal_200 waits for container 200", *waiting[1:], "in sync"]
+
+
+def test_ports_that_wait_for_their_containers_share_a_line() -> None:
+    ports = ["internal_200 waits for container 200", "internal_201 waits for container 201"]
+    more = ["nm-privacy waits for the device netmaker, which Netmaker makes", "note: IPv6 is refused"]
+    together = "waiting: internal_200, internal_201 wait for containers 200, 201"
+    assert in_words([*ports, *more]) == [together, f"waiting: {more[0]}", more[1]]
+    assert in_words(ports[:1]) == ["waiting: internal_200 waits for container 200"]
+    assert in_words([]) == []

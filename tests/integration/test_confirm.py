@@ -38,8 +38,8 @@ def state(node: Node) -> dict[str, list[str]]:
         for what, command in LOOKS.items():
             text = node.inside(place, *command.split())
             found[f"{place} {what}"] = sorted(re.sub(PASSING, "", line) for line in text.splitlines())
-    found["programs"] = sorted(re.findall(r"client-\S+json", node.run("ps", "-eo", "args")))
-    found["switch"] = node.run("ovs-vsctl", "list-ports", "ovsbr0").split() if found["programs"] else []
+    found["programs"] = sorted(re.findall(r"client-\S+json", node.run("ps", "-wweo", "args")))
+    found["switch"] = node.attempt("ovs-vsctl", "list-ports", "ovsbr0").stdout.split()
     return found
 
 
@@ -86,7 +86,7 @@ def test_a_first_apply_is_undone_whole(node: Node) -> None:
     before = node.snapshot()
     assert node.agent("apply", "--confirm", "3").returncode == 0
     wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
-    wait_for(lambda: "host_agent.confirm.restore" not in node.run("ps", "-eo", "args"), "the watchdog to end")
+    wait_for(lambda: "host_agent.confirm.restore" not in node.run("ps", "-wweo", "args"), "the watchdog to end")
     assert node.snapshot() == before
 
 

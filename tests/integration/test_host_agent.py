@@ -86,7 +86,7 @@ def test_secrets_are_in_root_only_files_and_nowhere_else(node: Node) -> None:
     said = "".join(
         node.agent(verb, *options).stdout for verb in ("apply", "plan", "status") for options in ((), ("--json",))
     )
-    said += node.run("ps", "-eo", "args", "e")
+    said += node.run("ps", "-wweo", "args", "e")
     said += "".join(path.read_text() for path in (node.state / "log").iterdir())
     assert not [secret for secret in secrets if secret in said]
     for path in [node.state, *node.state.rglob("*")]:

@@ -23,22 +23,20 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / folder) for folder in ("mininet", "tests/integration", "bench")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("mininet", "tests/integration", "tests")]
 
-import verify  # noqa: E402
-from switch_sandbox import Controller, Sandbox, Switch  # noqa: E402
+from large_policies import FIRST, large_document  # noqa: E402
+from switch_sandbox import EXAMPLE, PORTS, Controller, Sandbox, Switch  # noqa: E402
 
 from policies.load import parse  # noqa: E402
 from ryu_apps.flows.pipeline import compile_pipeline  # noqa: E402
 from ryu_apps.openflow.ofctl import entry_text  # noqa: E402
 
-EXAMPLE = ROOT / "policies" / "documents" / "privacy-router.json"
 EDITS = 30
-SOCKETS = 20  # that the routes are spread over
 PATIENCE = 300  # seconds
 _COMMITTED = re.compile(r"(\d+) flow entries committed in one bundle and read back in ([\d.]+) ms")
 _IN_PLACE = re.compile(r"(\d+) flow entries in place, nothing sent, in ([\d.]+) ms")
@@ -57,13 +55,12 @@ def main() -> int:
 class Bench:
     """A switch and a controller that follows a policy file, watched by its log."""
 
-    def __init__(self, sandbox: Sandbox, text: str) -> None:
+    def __init__(self, sandbox: Sandbox, ports: Iterable[str]) -> None:
         self.sandbox = sandbox
         self.switch = Switch(sandbox)
         self.policy = sandbox.directory / "policy.json"
         self.controller = Controller(sandbox, self.policy)
-        ports = {port for entry in compile_pipeline(parse(text, "bench")) for port in entry.ports}
-        self.switch.add_ports(*sorted(ports))
+        self.switch.add_ports(*ports)
         shutil.copy(EXAMPLE, self.policy)
 
     def rename(self, text: str) -> None:
@@ -103,7 +100,7 @@ class Bench:
 
 def edits(sandbox: Sandbox) -> bool:
     text = EXAMPLE.read_text()
-    bench = Bench(sandbox, text)
+    bench = Bench(sandbox, PORTS)
     bench.controller.start()
     bench.wait(lambda log: (_COMMITTED.findall(log) or [()])[-1])
     figures = [
@@ -117,11 +114,10 @@ def edits(sandbox: Sandbox) -> bool:
 
 def routes(size: int) -> Callable[[Sandbox], bool]:
     def measure(sandbox: Sandbox) -> bool:
-        verify.SOCKETS = SOCKETS
-        text = verify.document(size)
-        bench = Bench(sandbox, text)
+        text, ports = large_document(size)
+        bench = Bench(sandbox, ports)
         flows = [sandbox.directory / "first.flows", sandbox.directory / "changed.flows"]
-        changed = text.replace(f'nw_dst={verify.FIRST + 5}"', f'nw_dst={verify.FIRST + size + 5}"')
+        changed = text.replace(f'nw_dst={FIRST + 5}"', f'nw_dst={FIRST + size + 5}"')
         for file, document in zip(flows, (text, changed), strict=True):
             entries = compile_pipeline(parse(document, "bench"))
             file.write_text("\n".join(map(entry_text, entries)))

@@ -12,14 +12,15 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from ipaddress import IPv4Address
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "policies" / "documents" / "privacy-router.json"
+sys.path.insert(0, str(ROOT / "tests"))
+
+from large_policies import large_document  # noqa: E402
+
 SIZES = (1_000, 10_000, 100_000)
 SOCKETS = 1_000
-FIRST = IPv4Address("100.64.0.10")
 AIM = 5.0  # seconds for the largest
 
 
@@ -40,7 +41,7 @@ def main() -> int:
             f"{whole:7.2f} {whole / size * 1e6:9.1f} {figures['edit']:6.3f} {figures['new kind']:9.3f}"
         )
     print(f"aim: {SIZES[-1]} routes under {AIM:.0f} s: {'held' if whole < AIM else 'MISSED'}")
-    return 0
+    return 0 if whole < AIM else 1
 
 
 def measure(size: int) -> None:
@@ -51,7 +52,7 @@ def measure(size: int) -> None:
     from ryu_apps.policy.file import compile_document, without_collection
     from ryu_apps.verify import prove
 
-    text = document(size)
+    text, _ = large_document(size, SOCKETS)
     with without_collection():
         started = time.process_time()
         policy = parse(text, "bench.json")
@@ -79,27 +80,6 @@ def measure(size: int) -> None:
     started = time.process_time()
     compile_document(text, "bench.json")
     print(json.dumps({"entries": count, **parts, "whole": time.process_time() - started}))
-
-
-def document(routes: int) -> str:
-    """The example with this many function routes over a thousand sockets."""
-    whole = json.loads(EXAMPLE.read_text())
-    router = whole["privacy_router"]
-    sockets = [f"internal_{200 + number}" for number in range(min(SOCKETS, routes))]
-    router["netmaker"]["subnet"] = "100.64.0.0/14"
-    router["containers"] = []
-    router["socket_networking"]["mesh_sockets"] = [
-        {"name": name, "container_id": 200 + number, "port_type": "mesh"} for number, name in enumerate(sockets)
-    ]
-    router["openflow"]["function_routing"] = [
-        {
-            "function": f"function_{number}",
-            "target_socket": sockets[number % len(sockets)],
-            "match_fields": {"ip": f"nw_dst={FIRST + number}"},
-        }
-        for number in range(routes)
-    ]
-    return json.dumps(whole, indent=1)
 
 
 if __name__ == "__main__":

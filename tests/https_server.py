@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import IPv4Address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import Authority
 
 Answer = Callable[[socket.socket], None]  # writes to the connection, after the request was read
 
@@ -25,9 +20,10 @@ class HttpsServer:
     def __init__(self, directory: Path) -> None:
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
-        self.authority = directory / "authority.pem"
+        authority = Authority(directory, "authority")
+        self.authority = authority.certificate
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_certificates(directory, self.authority))
+        context.load_cert_chain(*authority.issue("server", "127.0.0.1"))
         self._context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -79,38 +75,3 @@ def endless(head: bytes, part: bytes, sent: list[int], pause: Callable[[], objec
             pause()
 
     return send
-
-
-def _certificates(directory: Path, authority_file: Path) -> Path:
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("authority", "server")]
-
-    def builder(number: int) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(names[number])
-            .issuer_name(names[0])
-            .public_key(keys[number].public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - day)
-            .not_valid_after(now + day)
-            .add_extension(x509.BasicConstraints(ca=number == 0, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[number].public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), critical=False)
-        )
-
-    signing = x509.KeyUsage(
-        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-    authority = builder(0).add_extension(signing, critical=True).sign(keys[0], hashes.SHA256())
-    place = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-    server = builder(1).add_extension(place, critical=False).sign(keys[0], hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    authority_file.write_bytes(authority.public_bytes(pem))
-    private = keys[1].private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    chain = directory / "server.pem"
-    chain.write_bytes(server.public_bytes(pem) + private)
-    return chain

@@ -127,8 +127,8 @@ def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir, countries=gather)
     wanted = desired(policy, facts)
     with Namespaces({**last_good.namespaces(arguments.state_dir, arguments.node), **facts.namespaces}) as namespaces:
-        steps = plan(wanted, actual.read(wanted, namespaces))
-        operate.before_apply(arguments, wanted, steps, facts, namespaces, output)
+        found = actual.read(wanted, namespaces)
+        operate.before_apply(arguments, found, plan(wanted, found), facts, namespaces)
         count = apply(wanted, namespaces, arguments.state_dir, output.done)
         former_settings.give_back(arguments.state_dir, wanted, namespaces)
     operate.after_apply(arguments, facts, output)

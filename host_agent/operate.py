@@ -99,11 +99,10 @@ def show_plan(
 
 def before_apply(
     arguments: argparse.Namespace,
-    wanted: HostState,
+    found: HostState,
     steps: tuple[Step, ...],
     facts: Facts,
     namespaces: Namespaces,
-    output: Output,
 ) -> None:
     """The operator's own safety: his connection, and the way back. Raises Refused, Conflict."""
     confirm.refuse_while_waiting(arguments.state_dir)
@@ -121,7 +120,7 @@ def before_apply(
         raise Refused(f"--confirm: expected {LEAST_TIME} to {LONGEST_TIME} seconds, got {arguments.confirm}")
     if steps:
         documents = last_good.documents(arguments.policy, arguments.topology)
-        confirm.begin(arguments.policy, documents, arguments.confirm, wanted, facts, namespaces, arguments.state_dir)
+        confirm.begin(arguments.policy, documents, arguments.confirm, found, facts, namespaces, arguments.state_dir)
 
 
 def after_apply(arguments: argparse.Namespace, facts: Facts, output: Output) -> None:

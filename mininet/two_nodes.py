@@ -14,7 +14,7 @@ from typing import Any
 
 from mininet.topo import Topo
 from privacy_chain import Router
-from processes import Processes
+from processes import LabError, Processes
 from sandbox import Sandbox
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -102,7 +102,7 @@ class Machine:
         """The mesh's WireGuard device: layer 3, with the node's mesh address."""
         try:
             self.run("ip", "link", "add", DEVICE, "type", "wireguard")
-        except Exception:
+        except LabError:
             self.start("wireguard-go", "wireguard-go", "--foreground", DEVICE)
             self.processes.wait("wireguard-go", lambda: self.exists(f"/run/wireguard/{DEVICE}.sock"))
         file = self.config / "netmaker.conf"

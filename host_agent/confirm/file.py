@@ -27,7 +27,6 @@ VALUES = (
     "host_agent.state.routing",
     "host_agent.state.wireguard",
     "host_agent.prefixes",
-    "pathlib",
 )  # modules whose values a state is made of
 
 
@@ -96,7 +95,9 @@ class _Values(pickle.Unpickler):
         if module == __name__ and name == "Pending":
             return Pending
         if module in VALUES or (module, name) == ("builtins", "frozenset"):
-            return super().find_class(module, name)
+            found = super().find_class(module, name)
+            if isinstance(found, type) and found.__module__ == module:  # not what the module merely has at hand
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a host's state")
 
 

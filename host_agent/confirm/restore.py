@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from host_agent import actual, last_good
+from host_agent import last_good
 from host_agent.apply import apply
 from host_agent.confirm import file as confirm_file
 from host_agent.confirm.file import Pending
@@ -52,16 +52,15 @@ def begin(
     policy: Path,
     documents: last_good.Documents,
     seconds: float,
-    wanted: HostState,
+    found: HostState,
     facts: Facts,
     namespaces: Namespaces,
     state_dir: Path,
 ) -> None:
-    """Keep what is in force now and start the watchdog. From here on the former state comes back, whatever happens.
+    """Keep what was found and start the watchdog. From here on the former state comes back, whatever happens.
 
     Raises Conflict, before anything is kept, if a stranger's object is in the way.
     """
-    found = actual.read(wanted, namespaces)
     if found.strangers:
         raise Conflict(*sorted(map(str, found.strangers)))
     former = with_entries(confirm_file.restorable(found, state_dir), namespaces)

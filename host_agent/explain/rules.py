@@ -66,7 +66,7 @@ def meet(rule: FilterRule, packet: Packet, place: Place) -> Meeting | None:
             negated, at = True, at + 1
             continue
         if word == "-j":
-            target, rest = words[at + 1], tuple(it for it in words[at + 2 :])
+            target, rest = words[at + 1], tuple(words[at + 2 :])
             rest = rest[: rest.index("-m")] if "-m" in rest else rest
             return Meeting(target, rest, _changed(target, rest, packet), tuple(why))
         if word in PASSED_OVER:
@@ -76,7 +76,7 @@ def meet(rule: FilterRule, packet: Packet, place: Place) -> Meeting | None:
         values = tuple(words[at + 1 : at + 1 + count])
         if word not in MATCHES:
             raise Unknown(f"{word} {' '.join(values)}")
-        if word == "-m" or MATCHES[word](values, packet, place) == negated:
+        if MATCHES[word](values, packet, place) == negated:
             return None
         why.append(" ".join([*(["not"] if negated else []), word.lstrip("-"), *values]))
         negated, at = False, at + 1 + count

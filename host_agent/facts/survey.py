@@ -38,14 +38,13 @@ WGCF_ADVICE = "make one: wgcf register && wgcf generate, then privacyctl import 
 
 
 def survey(
-    policy: Policy | PrivacyRouter,
+    policy: Policy,
     state_dir: Path,
     config_dir: Path,
     lookup: Lookup | None = None,
     countries: Countries = recall,
 ) -> Facts:
     """Raises Missing with everything that is not there, or Refused for a file that is damaged."""
-    whole = policy if isinstance(policy, Policy) else Policy(policy)
     require_tools(policy)
     missing: list[str] = []
     answers: dict[str, Answer] = {}
@@ -55,10 +54,10 @@ def survey(
         answers[name] = ask(name, missing)
         return answers[name]
 
-    node = survey_node(whole.director, state_dir, noted, missing, countries) if whole.director else NodeFacts()
+    node = survey_node(policy.director, state_dir, noted, missing, countries) if policy.director else NodeFacts()
     facts = Facts(state_dir, "netdev", {}, {}, None, None, {}, None, None, _has_ipv6())
-    if whole.privacy_router:
-        facts = _survey_chain(whole.privacy_router, state_dir, config_dir, noted, missing)
+    if policy.privacy_router:
+        facts = _survey_chain(policy.privacy_router, state_dir, config_dir, noted, missing)
     if missing:
         raise Missing(*missing)
     node = replace(node, dead=health.known_dead(state_dir))
@@ -90,7 +89,7 @@ def _survey_chain(
     return Facts(
         state_dir,
         "system" if ovs.has_kernel_datapath() else "netdev",
-        namespaces(policy),
+        _namespaces(policy),
         {name: answer.ipv4 for name, answer in answers.items()},
         identity.read(state_dir, policy),
         warp_profile,
@@ -115,9 +114,9 @@ def _has_ipv6() -> bool:
     return Path("/proc/sys/net/ipv6").exists()
 
 
-def require_tools(policy: Policy | PrivacyRouter | None) -> None:
+def require_tools(policy: Policy | None) -> None:
     """Raises Missing with every program that is not installed, each with its Debian package."""
-    chain = policy.privacy_router if isinstance(policy, Policy) else policy
+    chain = policy.privacy_router if policy else None
     needed = {**TOOLS, **(SWITCH_TOOLS if chain else {})}
     tools = [f"{tool}: not installed; apt install {package}" for tool, package in needed.items() if not _there(tool)]
     devices = chain is not None and (chain.warp.enabled or any(gateway.enabled for gateway in chain.gateways))
@@ -129,11 +128,12 @@ def require_tools(policy: Policy | PrivacyRouter | None) -> None:
         raise Missing(*tools)
 
 
-def namespaces(policy: Policy | PrivacyRouter) -> dict[str, str]:
+def namespaces(policy: Policy) -> dict[str, str]:
     """The namespaces of the policy that exist: name -> path. A running LXC container's is known by its process."""
-    chain = policy.privacy_router if isinstance(policy, Policy) else policy
-    if chain is None:
-        return {}
+    return _namespaces(policy.privacy_router) if policy.privacy_router else {}
+
+
+def _namespaces(chain: PrivacyRouter) -> dict[str, str]:
     plan = address_plan(chain)
     numbers = {container_namespace(socket.container_id): socket.container_id for socket in plan.mesh}
     hops = [gateway.container_id for gateway in chain.gateways] + [xray.container_id for xray in chain.xrays]

@@ -135,7 +135,7 @@ class Keeper:
         try:
             there = self._enter()
             seen = self._look_at_routing(there, now) if kernel or due else self._seen_routing
-            rest = filtering(self._namespaces, self._wanted, there), switch()
+            rest = filtering(self._namespaces, self._wanted, there), switch(self._wanted)
             if not due and (seen, rest) == (self._seen_routing, self._seen_rest):
                 return
             self._seen_routing, self._seen_rest = seen, rest

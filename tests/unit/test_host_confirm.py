@@ -140,7 +140,24 @@ class Evil:
         return (eval, ("open('/tmp/should-not-be-there', 'w')",))
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(Evil()), pickle.dumps({"a": 1}), pickle.dumps(Path)])
+def called(module: str, name: str, argument: str) -> bytes:
+    """A pickle that calls something by its dotted name in a module: what that has imported, too."""
+    module_text, name_text, text = (b"\x8c" + bytes([len(it)]) + it.encode() for it in (module, name, argument))
+    return b"\x80\x04" + module_text + name_text + b"\x93" + text + b"\x85R."
+
+
+DAMAGED = (
+    b"",
+    b"garbage",
+    pickle.dumps(Evil()),
+    pickle.dumps({"a": 1}),
+    pickle.dumps(Path),
+    called("host_agent.facts.names", "json.codecs.builtins.eval", "open('/tmp/should-not-be-there', 'w')"),
+    called("host_agent.facts.names", "is_address", "192.0.2.1"),
+)
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_file_runs_no_code(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "pending-confirm").write_bytes(content)
     assert confirm_file.read(tmp_path) is None

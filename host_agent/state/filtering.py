@@ -10,6 +10,7 @@ from typing import Literal
 
 from host_agent.prefixes import Family, Prefixes, Seal
 from host_agent.state.names import IPSET_NAME, OWNER, checked
+from host_agent.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class IpSet:
         return (self.name, self.family, self.seal)
 
     def __str__(self) -> str:
-        return f"ipset {self.name} ({self.seal.count} entries)"
+        return f"ipset {self.name} ({counted(self.seal.count, 'entry', 'entries')})"
 
 
 Placement = Literal["top", "after interface marks"]

@@ -108,7 +108,7 @@ REPAIRS: dict[str, tuple[list[str], str]] = {
     "IPv6 drop": (["ip", "netns", "exec", "ct100", "ip6tables", "-t", "mangle", "-F"],
                   "ct100: put in place ip6tables mangle PREROUTING (1 rules)"),
     "set entry": (["ip", "netns", "exec", "ct101", "ipset", "add", "XRAY_SERVERS", "198.51.100.0/24"],
-                  "ct101: put in place ipset XRAY_SERVERS (1 entries)"),
+                  "ct101: put in place ipset XRAY_SERVERS (1 entry)"),
     "address": (["ip", "-n", "warp", "address", "del", "10.99.0.1/24", "dev", "warp0"],
                 "warp: add address 10.99.0.1/24 dev warp0"),
     "foreign address": (["ip", "-n", "warp", "address", "add", "10.99.0.9/24", "dev", "warp0"],

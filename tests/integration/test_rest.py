@@ -342,6 +342,7 @@ def test_stats_are_those_of_ofctl_rest(running: Running) -> None:
     arguments = ("--ofp-tcp-listen-port", "6700", "--wsapi-port", "8081", "--wsapi-host", "127.0.0.1")
     theirs = sandbox.start(RYU_MANAGER, *arguments, "ryu.app.ofctl_rest")
     dpid = running.controller.switch()["dpid"]
+    switch.ofctl("add-flow", "ovsbr0", "table=40,tcp,tp_dst=80,nw_src=192.0.2.0/24,actions=output:warp0,LOCAL")
 
     def reference(path: str) -> Any:
         try:
@@ -353,12 +354,14 @@ def test_stats_are_those_of_ofctl_rest(running: Running) -> None:
     for path in ("flow", "port", "portdesc", "table"):
         ours, same = running.client.get(f"/stats/{path}/{dpid}").json, reference(f"/stats/{path}/{dpid}")
         assert still(ours) == still(same) and ours[str(dpid)], path
+    assert len(running.client.get(f"/stats/flow/{dpid}").json[str(dpid)]) == ENTRIES + 1
     number = next(
         port["port_no"] for port in reference(f"/stats/portdesc/{dpid}")[str(dpid)] if port["name"] == "warp0"
     )
     one = running.client.get(f"/stats/port/{dpid}/{number}").json
     assert still(one) == still(reference(f"/stats/port/{dpid}/{number}")) and len(one[str(dpid)]) == 1
     theirs.kill()
+    switch.ofctl("del-flows", "ovsbr0", "table=40")
     switch.vsctl("set-controller", "ovsbr0", "tcp:127.0.0.1:6653")
     assert running.client.get("/stats/switches").json == [dpid]
     assert_problem(running.client.get("/stats/flow/77"), 404)

@@ -46,8 +46,8 @@ class Run:
         return int(json.loads((self.node.state / "run.lock").read_text())["pid"])
 
     def ticks(self) -> int:
-        """Hundredths of a second of processor time so far."""
-        return sum(map(int, self.node.run("cat", f"/proc/{self.pid}/stat").split()[13:15]))
+        """Hundredths of a second of processor time so far, its own and of the commands that it ran."""
+        return sum(map(int, self.node.run("cat", f"/proc/{self.pid}/stat").split()[13:17]))
 
     def signal(self, number: int) -> None:
         self.node.run("kill", f"-{number}", str(self.pid))
@@ -119,7 +119,7 @@ DAMAGES: dict[str, tuple[str, str, float, str]] = {  # damage, how it looks when
         "ip netns exec ct101 ipset flush XRAY_SERVERS",
         "ip netns exec ct101 ipset test XRAY_SERVERS 203.0.113.10",
         SOON,
-        "ipset XRAY_SERVERS (1 entries) was ipset XRAY_SERVERS (0 entries)",
+        "ipset XRAY_SERVERS (1 entry) was ipset XRAY_SERVERS (0 entries)",
     ),
     "exchanged entry": (
         "ip netns exec ct101 sh -c 'ipset add XRAY_SERVERS 198.51.100.0/24; ipset del XRAY_SERVERS 203.0.113.10'",

@@ -7,11 +7,9 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import wait_for
-from rest_client import RestClient
 from switch_sandbox import EXAMPLE, RYU_MANAGER, Controller, Sandbox, Switch
 
 from policies.load import load
@@ -232,35 +230,6 @@ def test_only_loopback_is_listened_on(sandbox: Sandbox, switch: Switch, controll
     controller.wait_until_confirmed(1)
     listening = {line.split()[3] for line in sandbox.run("ss", "-Hltn").splitlines()}
     assert listening and all(address.startswith("127.0.0.1:") for address in listening)
-
-
-def test_stats_are_those_of_ofctl_rest(sandbox: Sandbox, switch: Switch, controller: Controller) -> None:
-    switch.vsctl("set-controller", "ovsbr0", "tcp:127.0.0.1:6653", "tcp:127.0.0.1:6700")
-    arguments = ("--ofp-tcp-listen-port", "6700", "--wsapi-port", "8081", "--wsapi-host", "127.0.0.1")
-    sandbox.start(RYU_MANAGER, *arguments, "ryu.app.ofctl_rest")
-    controller.start()
-    dpid = controller.wait_until_confirmed(1)["dpid"]
-    switch.ofctl("add-flow", "ovsbr0", "table=40,tcp,tp_dst=80,nw_src=192.0.2.0/24,actions=output:warp0,LOCAL")
-
-    def theirs(path: str) -> Any:
-        return RestClient(sandbox, 8081).get(path).json
-
-    wait_for(lambda: theirs("/stats/switches") == [dpid], "ofctl_rest")
-    assert controller.get("/stats/switches") == (200, [dpid])
-    ours = controller.get(f"/stats/flow/{dpid}")[1]
-    assert _without_counters(ours) == _without_counters(theirs(f"/stats/flow/{dpid}"))
-    assert len(ours[str(dpid)]) == ENTRIES + 1
-    for unknown in ("77", str(dpid + 1)):
-        status, body = controller.get(f"/stats/flow/{unknown}")
-        assert status == 404 and unknown in body["detail"]
-
-
-def _without_counters(stats: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
-    moving = ("duration_sec", "duration_nsec", "packet_count", "byte_count")
-    return {
-        dpid: sorted(json.dumps({k: v for k, v in entry.items() if k not in moving}, sort_keys=True) for entry in rows)
-        for dpid, rows in stats.items()
-    }
 
 
 def test_every_field_a_document_may_use_is_read_back_as_sent(switch: Switch, controller: Controller) -> None:

@@ -84,7 +84,7 @@ CASES: dict[str, tuple[HostState, list[str]]] = {
     ),
     "sets": (
         with_namespace("ct101", sets=frozenset()),
-        ["ct101: put in place ipset XRAY_CLIENTS (1 entries), ipset XRAY_SERVERS (1 entries)"],
+        ["ct101: put in place ipset XRAY_CLIENTS (1 entry), ipset XRAY_SERVERS (1 entry)"],
     ),
     "chains": (
         with_namespace("ct101", chains=frozenset()),

@@ -156,7 +156,7 @@ def test_aggregation_of_nothing() -> None:
 def test_a_set_that_was_read_equals_the_wanted_one() -> None:
     prefixes = Prefixes.of("ipv4", [IPv4Network("192.0.2.0/24")])
     wanted = IpSet("ru", "ipv4", prefixes)
-    assert wanted == IpSet("ru", "ipv4", prefixes.seal) and str(wanted) == "ipset ru (1 entries)"
+    assert wanted == IpSet("ru", "ipv4", prefixes.seal) and str(wanted) == "ipset ru (1 entry)"
     assert hash(wanted) == hash(IpSet("ru", "ipv4", prefixes.seal))
     others = [
         IpSet("de", "ipv4", prefixes),

@@ -16,9 +16,10 @@ from host_agent.run.health import TunnelRow
 from host_agent.state import NODE, HostState, NamespaceState
 from host_agent.status import node as report_node
 from host_agent.status.node import ItemRow, KernelRow
-from host_agent.steps import at
+from host_agent.steps import ChangeBridge, RemoveBridge, RemovePorts, Replug, at
 from topology.plan import AddressPlan
 
+AboutSwitch = ChangeBridge | RemoveBridge | RemovePorts | Replug
 FOR_CONTAINER = re.compile(r"(\S+) waits for container (\d+)")
 
 
@@ -73,7 +74,7 @@ def status(
     strangers = tuple(sorted(map(str, found.strangers)))
     titles = {NODE: "director", **{hop.namespace: hop.title for hop in (addresses.hops if addresses else ())}}
     places = [
-        PlaceRow("bridge", bridge.name, 1 + len(bridge.ports), sum(str(step).startswith("bridge") for step in steps))
+        PlaceRow("bridge", bridge.name, 1 + len(bridge.ports), sum(isinstance(step, AboutSwitch) for step in steps))
         for bridge in wanted.bridges
     ]
     for name, state in wanted.namespaces.items():

@@ -16,7 +16,15 @@ from rest_client import RestClient
 ROOT = Path(__file__).resolve().parents[2]
 RYU_MANAGER = Path(sys.executable).with_name("ryu-manager")
 EXAMPLE = ROOT / "policies/documents/privacy-router.json"
-PORTS = ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy")  # the example's
+NAMESPACES = {  # of the example's ports: where each is plugged in, and its address there
+    "internal_100": ("ct100", "10.99.0.100/24"),
+    "warp0": ("warp", "10.99.0.1/24"),
+    "internal_101": ("ct101", "10.99.0.101/24"),
+    "internal_200": ("ct200", "100.104.70.10/24"),
+    "internal_201": ("ct201", "100.104.70.11/24"),
+    "nm-privacy": ("mesh", "100.104.70.1/24"),
+}
+PORTS = tuple(NAMESPACES)
 
 
 class Sandbox(sandbox.Sandbox):
@@ -77,6 +85,12 @@ class Switch:
         for name in names:
             commands += ["--", "add-port", self.bridge, name, "--", "set", "interface", name, "type=internal"]
         self.vsctl(*commands)
+
+    def plug_all(self) -> None:
+        """The example's ports, each into its namespace."""
+        self.add_ports(*PORTS)
+        for port, (namespace, address) in NAMESPACES.items():
+            self.plug(port, namespace, address)
 
     def plug(self, port: str, namespace: str, address: str) -> None:
         """Moves an internal port into a new network namespace, without IPv6, and addresses it."""

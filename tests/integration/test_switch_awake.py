@@ -13,11 +13,10 @@ import pytest
 from large_policies import large_document
 from processes import wait_for
 from rest_client import RestClient
-from switch_sandbox import ROOT, Controller, Sandbox, Switch
+from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
 
 pytestmark = pytest.mark.alone
 
-EXAMPLE = ROOT / "policies/documents/privacy-router.json"
 FAKE = Path(__file__).with_name("fake_switch.py")
 ROUTES = 100_000 if "SOAK" in os.environ else 10_000
 PATIENCE = 3.0  # seconds that an answer may take on a busy machine; Open vSwitch gives a controller five

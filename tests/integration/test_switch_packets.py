@@ -7,16 +7,8 @@ import sys
 
 import pytest
 from processes import wait_for
-from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
+from switch_sandbox import EXAMPLE, NAMESPACES, Controller, Sandbox, Switch
 
-NAMESPACES = {
-    "internal_100": ("ct100", "10.99.0.100/24"),
-    "warp0": ("warp", "10.99.0.1/24"),
-    "internal_101": ("ct101", "10.99.0.101/24"),
-    "internal_200": ("ct200", "100.104.70.10/24"),
-    "internal_201": ("ct201", "100.104.70.11/24"),
-    "nm-privacy": ("mesh", "100.104.70.1/24"),
-}
 PORT_OF = {namespace: port for port, (namespace, _) in NAMESPACES.items()}
 
 # Sends one frame with the given Ethernet, IPv4 and UDP addresses: what a kernel would never send for us, too.
@@ -83,9 +75,7 @@ def sandbox(shared: Sandbox) -> Sandbox:
 @pytest.fixture(scope="module")
 def switch(sandbox: Sandbox) -> Switch:
     made = Switch(sandbox)
-    made.add_ports(*NAMESPACES)
-    for port, (namespace, address) in NAMESPACES.items():
-        made.plug(port, namespace, address)
+    made.plug_all()
     return made
 
 

@@ -20,21 +20,13 @@ from typing import Any
 
 import pytest
 from processes import LabError, wait_for
-from switch_sandbox import EXAMPLE, Controller, Sandbox, Switch
+from switch_sandbox import EXAMPLE, NAMESPACES, Controller, Sandbox, Switch
 
 pytestmark = pytest.mark.alone
 
 SOAK = bool(os.environ.get("SOAK"))
 ROUNDS = 300 if SOAK else 3
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
-NAMESPACES = {
-    "internal_100": ("ct100", "10.99.0.100/24"),
-    "warp0": ("warp", "10.99.0.1/24"),
-    "internal_101": ("ct101", "10.99.0.101/24"),
-    "internal_200": ("ct200", "100.104.70.10/24"),
-    "internal_201": ("ct201", "100.104.70.11/24"),
-    "nm-privacy": ("mesh", "100.104.70.1/24"),
-}
 CLIENT, TARGET = "10.100.0.2", "203.0.113.9"
 # (port, source, target) -> where it must come in, and nowhere else
 FLOWS = {
@@ -112,9 +104,7 @@ class Lab:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.switch = Switch(sandbox)
-        self.switch.add_ports(*NAMESPACES)
-        for port, (namespace, address) in NAMESPACES.items():
-            self.switch.plug(port, namespace, address)
+        self.switch.plug_all()
         sandbox.run("ip", "link", "set", "ovsbr0", "up")
         policy = sandbox.directory / "policy.json"
         shutil.copy(EXAMPLE, policy)

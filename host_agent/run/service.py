@@ -77,6 +77,7 @@ class Keeper:
         self._seen_routing: Mapping[str, NamespaceState] = {}
         self._seen_rest: tuple[Mapping[str, int], int] = ({}, 0)
         self._inodes: dict[str, int] = {}
+        self._programs: list[int] = []  # process ids of ours
         self._unsettled = True  # a new policy or new facts are not in force yet
         self._said: tuple[str, ...] = ()  # complaints that the log has already
         self._retry: float | None = None  # when to look again, whatever happens
@@ -133,7 +134,7 @@ class Keeper:
     def _round(self, now: float, kernel: bool, due: bool) -> None:
         """Look, and if anything may have changed, or it is due, put it right."""
         try:
-            there = self._enter()
+            there = self._enter(due)
             seen = self._look_at_routing(there, now) if kernel or due else self._seen_routing
             rest = filtering(self._namespaces, self._wanted, there), switch(self._wanted)
             if not due and (seen, rest) == (self._seen_routing, self._seen_rest):
@@ -153,14 +154,19 @@ class Keeper:
         self._settle(done)
         self._retry = now if done.steps else done.next_try  # our own steps changed things: look once more
 
-    def _enter(self) -> dict[str, int]:
-        """The namespaces that there are, each with its inode, and what is heard from them."""
+    def _enter(self, due: bool) -> dict[str, int]:
+        """The namespaces that there are, each with its inode, and what is heard from them.
+
+        To find our processes all of the machine are looked at; ours begin and end only when a round is due.
+        """
         inodes = {name: self._namespaces.inode(name) for name in watched(self._wanted)}
         there = {name: inode for name, inode in inodes.items() if inode is not None}
         if there != self._inodes:
             self._inodes = there
             self._enter_anew(self._facts)
-        self._watch.follow(self._namespaces, there, [process.pid for process in daemon.processes()])
+        if due:
+            self._programs = [process.pid for process in daemon.processes()]
+        self._watch.follow(self._namespaces, there, self._programs)
         return there
 
     def _look_at_routing(self, there: Mapping[str, int], now: float) -> Mapping[str, NamespaceState]:

@@ -148,12 +148,14 @@ def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: No
     )
     node.run("ovs-vsctl", "add-br", "theirs", "--", "set", "bridge", "theirs", "datapath_type=netdev")
     node.run("ovs-vsctl", "set-controller", "theirs", "tcp:127.0.0.1:1")
+    node.run("ovs-vsctl", "add-br", "ordinary", "--", "set", "bridge", "ordinary", "datapath_type=netdev")
     node.inside("warp", "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
     ill = node.agent("doctor", "--json")
     assert ill.returncode == 1
     said = " ".join(f"{it['what']} {it['cure']}" for it in json.loads(ill.stdout)["findings"])
     for words in ("preference of ours", "mwan3", "bridge theirs has no fail_mode", "rp_filter is 1"):
         assert words in said
+    assert "ordinary" not in said, "a bridge without a controller is meant to forward"
     node.policy = node.state / "none.json"
     assert "none.json" in node.agent("doctor").stdout
 

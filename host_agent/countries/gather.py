@@ -15,6 +15,7 @@ from pathlib import Path
 from host_agent.countries import download, local, store
 from host_agent.countries.store import Copy, Failure
 from host_agent.countries.values import EXTENDED, FAMILIES, Country, Key, Settings, SourceFailed
+from host_agent.words import counted
 from policies.country_codes import country_code
 
 RETRY_SECONDS = 900.0  # so long after a failed download no other is tried
@@ -232,4 +233,4 @@ def _span(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return counted(round(seconds), "second")

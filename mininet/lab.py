@@ -17,6 +17,7 @@ from typing import Any
 
 import sandbox
 import traces
+from daemons import add_wireguard, start_open_vswitch
 from mininet.log import setLogLevel
 from mininet.net import Mininet
 from privacy_chain import (
@@ -31,14 +32,13 @@ from privacy_chain import (
     WEB,
     Surroundings,
 )
-from processes import LabError, Processes
+from processes import Processes
 
 from host_agent.drivers.daemon import xray_command
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 REST = "http://127.0.0.1:8080"
-SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 HOSTS = ("client", "isp", "warpend", "vps", "internet")
 VECTOR_DB = "100.104.70.10"
 WARP_PORT = 2408
@@ -63,7 +63,7 @@ class Lab:
 
     def build_surroundings(self) -> None:
         sandbox.furnish(self.directory, {"vps.example.com": VPS})
-        self._start_switch_daemons()
+        start_open_vswitch(self.processes, self.directory / "ovs.db")
         setLogLevel("error")
         Mininet.inited = True  # skips Mininet's tuning of machine-wide sysctls
         self._network = Mininet(topo=self.surroundings(), controller=None)
@@ -76,15 +76,6 @@ class Lab:
         self._serve("internet", WEB, DNS)
         self._start_warp_endpoint()
         self.before_product = traces.snapshot()
-
-    def _start_switch_daemons(self) -> None:
-        database = self.directory / "ovs.db"
-        self.run("ovsdb-tool", "create", str(database), SCHEMA)
-        socket = "/run/openvswitch/db.sock"
-        self.processes.start("ovsdb-server", ["ovsdb-server", str(database), f"--remote=punix:{socket}", "--pidfile"])
-        self.processes.wait("ovsdb-server", lambda: os.path.exists(socket))
-        self.run("ovs-vsctl", "--no-wait", "init")
-        self.processes.start("ovs-vswitchd", ["ovs-vswitchd", f"unix:{socket}", "--pidfile"])
 
     def _serve(self, namespace: str, web: str, dns: str) -> None:
         name = f"servers-{namespace}"
@@ -204,12 +195,8 @@ class Lab:
         return self.run("ip", "netns", "exec", namespace, *command)
 
     def _wireguard(self, namespace: str, device: str, configuration: str) -> None:
-        """A WireGuard device in a namespace, by the kernel or, where it cannot, by wireguard-go."""
-        try:
-            self.inside(namespace, "ip", "link", "add", device, "type", "wireguard")
-        except LabError:
-            self.processes.start(f"wireguard-{device}", ["wireguard-go", "--foreground", device], namespace)
-            self.processes.wait(f"wireguard-{device}", lambda: os.path.exists(f"/run/wireguard/{device}.sock"))
+        """A WireGuard device in a namespace."""
+        add_wireguard(self.processes, device, ["ip", "netns", "exec", namespace])
         file = self.config / f"{device}.conf"
         file.touch(mode=0o600)
         file.write_text(configuration)

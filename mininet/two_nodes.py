@@ -7,17 +7,16 @@ Each node's agent sees only what is on its node, as on two real machines.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from daemons import add_wireguard, start_open_vswitch
 from mininet.topo import Topo
 from privacy_chain import Router
-from processes import LabError, Processes
+from processes import Processes
 from sandbox import Sandbox
 
-SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 BIN = Path(sys.executable).parent
 SITE = {"a": "192.0.2.1", "b": "198.51.100.1"}  # the router's, and the controller's, towards each node
 UPLINK = {"a": "192.0.2.2", "b": "198.51.100.2"}
@@ -57,7 +56,7 @@ class Machine:
         self.processes = Processes(self.directory / "logs")
         self.topology = self.directory / "topology.json"
         self._sandbox = Sandbox('hostname "$1"', name, network=f"/proc/{host.pid}/ns/net")
-        self.pid, self.enter = self._sandbox.first, self._sandbox.enter
+        self.enter, self._root = self._sandbox.enter, f"/proc/{self._sandbox.first}/root"
         self.run("ip", "route", "add", "default", "via", SITE[name])
 
     def run(self, *command: str | Path) -> str:
@@ -70,17 +69,8 @@ class Machine:
         prefix = ["ip", "netns", "exec", namespace] if namespace else []
         self.processes.start(name, [*self.enter, *prefix, *map(str, command)])
 
-    def exists(self, path: str) -> bool:
-        """Whether the path is there, as the node sees it."""
-        return os.path.exists(f"/proc/{self.pid}/root{path}")
-
     def start_switch(self) -> None:
-        database, socket = self.directory / "ovs.db", "/run/openvswitch/db.sock"
-        self.run("ovsdb-tool", "create", database, SCHEMA)
-        self.start("ovsdb-server", "ovsdb-server", database, f"--remote=punix:{socket}", "--pidfile")
-        self.processes.wait("ovsdb-server", lambda: self.exists(socket))
-        self.run("ovs-vsctl", "--no-wait", "init")
-        self.start("ovs-vswitchd", "ovs-vswitchd", f"unix:{socket}", "--pidfile")
+        start_open_vswitch(self.processes, self.directory / "ovs.db", self.enter, self._root)
 
     def start_container(self, number: int) -> None:
         """What a container runtime makes: a namespace without any link of its own."""
@@ -100,11 +90,7 @@ class Machine:
 
     def start_netmaker(self, private_key: str) -> None:
         """The mesh's WireGuard device: layer 3, with the node's mesh address."""
-        try:
-            self.run("ip", "link", "add", DEVICE, "type", "wireguard")
-        except LabError:
-            self.start("wireguard-go", "wireguard-go", "--foreground", DEVICE)
-            self.processes.wait("wireguard-go", lambda: self.exists(f"/run/wireguard/{DEVICE}.sock"))
+        add_wireguard(self.processes, DEVICE, self.enter, self._root)
         file = self.config / "netmaker.conf"
         file.touch(mode=0o600)
         file.write_text(f"[Interface]\nPrivateKey = {private_key}\nListenPort = {WIREGUARD_PORT}\n")

@@ -20,7 +20,12 @@ def address_plan(policy: PrivacyRouter, owned: Mapping[str, tuple[str, ...]] | N
     ``owned``: the addresses of its mesh sockets, where they are known already (``policies.functions.addresses``).
     """
     owned = addresses(policy, functions(policy)) if owned is None else owned
-    return AddressPlan(tuple(_hops(policy)), _mesh(policy, owned))
+    return AddressPlan(chain_hops(policy), _mesh(policy, owned))
+
+
+def chain_hops(policy: PrivacyRouter) -> tuple[Hop, ...]:
+    """The enabled hops, in the order gateways, warp, xrays."""
+    return tuple(_hops(policy))
 
 
 def _hops(policy: PrivacyRouter) -> Iterator[Hop]:

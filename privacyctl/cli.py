@@ -13,7 +13,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from policies.addresses import address_plan
+from policies.addresses import chain_hops
 from policies.document import read_text
 from policies.errors import DocumentError
 from policies.host_model import Director
@@ -209,7 +209,7 @@ def _of_director(director: Director) -> tuple[tuple[int, str], ...]:
 def _of_chain(policy: PrivacyRouter) -> tuple[tuple[int, str], ...]:
     sockets = policy.socket_networking
     return (
-        (len(address_plan(policy).hops), "hop"),
+        (len(chain_hops(policy)), "hop"),
         (len(policy.openflow.privacy_flows), "privacy flow"),
         (len(policy.openflow.function_routing), "function route"),
         (len(sockets.privacy_sockets) + len(sockets.mesh_sockets), "socket"),

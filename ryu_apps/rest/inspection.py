@@ -8,7 +8,7 @@ from typing import Any
 
 from ryu.app.wsgi import Response, route
 
-from policies.addresses import address_plan
+from policies.addresses import chain_hops
 from policies.match import MatchError
 from ryu_apps.flows.flow import FlowEntry
 from ryu_apps.packets.simulate import FlowTables
@@ -16,7 +16,6 @@ from ryu_apps.rest import stream as rest_stream
 from ryu_apps.rest.api import JSON, Api, expect_type, give_way, json_body, number, parameters, rates_of
 from ryu_apps.rest.problem import HttpProblem, json_response
 from ryu_apps.rest.readings import Seen
-from ryu_apps.rest.stream import EVENT_STREAM
 from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, functions_view
 from ryu_apps.rest.view_trace import held_entries, trace_view
@@ -53,7 +52,7 @@ class RestController(Api):
         given = parameters(request, "max_age")
         ours = [(session, seen) for session, seen in self._seen(given) if session.account.ours]
         # With several nodes: that of the node which has the chain.
-        with_chain = (each for each in ours if address_plan(self.service.policy_for(each[0]).policy).hops)
+        with_chain = (each for each in ours if chain_hops(self.service.policy_for(each[0]).policy))
         session, seen = next(with_chain, ours[0] if ours else (None, None))
         return json_response(
             chain_view(
@@ -82,7 +81,7 @@ class RestController(Api):
     def events(self, request: Any) -> Response:
         given = parameters(request, "since")
         since = number(given, "since", _LARGEST)
-        if EVENT_STREAM in request.headers.get("Accept", ""):
+        if rest_stream.EVENT_STREAM in request.headers.get("Accept", ""):
             return rest_stream.stream(self.service, request, since)
         log = self.service.events
         return json_response({"last": log.last, "events": [rest_stream.event_view(e) for e in log.since(since or 0)]})

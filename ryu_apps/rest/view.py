@@ -75,16 +75,15 @@ def switch_view(
     """
     entries: list[Json] = []
     states: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
     if account.ours and installed is not None:
-        for number, (_, entry) in enumerate(shown_entries(compiled.entries, ports, installed, rates)):
+        for number, (flow, entry) in enumerate(shown_entries(compiled.entries, ports, installed, rates)):
             states[entry["state"]] += 1
+            waiting.update(_absent(flow, ports) if flow is not None else ())
             if (chosen.limit is None or len(entries) < chosen.limit) and chosen.shows(entry):
                 entries.append(entry)
             if number % PORTION == 0:
                 pause()
-    waiting = Counter(
-        port for flow in compiled.entries if account.ours and installed is not None for port in _absent(flow, ports)
-    )
     return {
         **asdict(account),
         "desired": len(compiled.entries) if account.ours else 0,

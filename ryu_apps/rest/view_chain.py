@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
-from policies.addresses import address_plan
+from policies.addresses import chain_hops
 from policies.model import FunctionRoute
 from ryu_apps.flows.flow import PRIVACY_CHAIN, XRAY_SHARES, FlowEntry
 from ryu_apps.openflow.wire import InstalledEntry
@@ -30,9 +30,9 @@ def chain_view(
 
     ``now`` is the Unix time of the reading.
     """
-    hops = address_plan(compiled.policy).hops
+    hops = chain_hops(compiled.policy)
     named = {hop.port for hop in hops}
-    flows = [flow for flow in compiled.entries if flow.table in CHAIN or named & set(flow.ports)]
+    flows = [flow for flow in compiled.entries if flow.table in CHAIN or not named.isdisjoint(flow.ports)]
     shown = shown_entries(flows, ports, installed, rates)
     held = [(flow, entry) for flow, entry in shown if flow is not None]
     return {
@@ -110,7 +110,7 @@ def functions_view(compiled: CompiledPolicy, switches: Iterable[Json]) -> list[J
     routes: dict[str, list[FunctionRoute]] = {}
     for route in compiled.policy.openflow.function_routing:
         routes.setdefault(route.function, []).append(route)
-    absent = {name for name in routes if any(item.startswith(f"function {name}:") for item in entries)}
+    absent = {item.removeprefix("function ").partition(":")[0] for item in entries if item.startswith("function ")}
     return [
         _function(name, mine, entries.get(f"function route {name}", []), name in absent)
         for name, mine in routes.items()

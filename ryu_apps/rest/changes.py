@@ -20,7 +20,7 @@ from policies.errors import DocumentError
 from ryu_apps.policy.changes import PolicyChanges
 from ryu_apps.policy.edit import document_text, is_json, plain, routes_of, with_routes
 from ryu_apps.policy.file import CompiledPolicy, revision
-from ryu_apps.rest.api import JSON, Api, Service, boolean, expect_type, json_body, parameters, utf8
+from ryu_apps.rest.api import JSON, Api, Service, boolean, expect_type, give_way, json_body, parameters, utf8
 from ryu_apps.rest.problem import HttpProblem, json_response
 from ryu_apps.rest.view import Json, change_view
 from ryu_apps.switches.account import LastChange
@@ -112,7 +112,7 @@ class ChangeController(Api):
         if wanted is None or wanted.strip() == "*":
             return
         tags = {tag.strip() for tag in wanted.split(",")}
-        if not {f'"{revision(self._text_on_disk())}"'} & tags:
+        if f'"{revision(self._text_on_disk())}"' not in tags:
             raise HttpProblem(412, "the policy file is another one than that of the If-Match header: read it again")
 
     def _text_on_disk(self) -> str:
@@ -196,7 +196,7 @@ def _differences(service: Service, compiled: CompiledPolicy) -> Iterator[Json]:
         if session not in served or seen is None:
             continue
         part, account = served[session], session.account
-        wanted = target(part, seen.reading.ports, lambda: hub.sleep(0))
+        wanted = target(part, seen.reading.ports, give_way)
         change = plan(wanted.entries.items(), seen.reading.entries, wanted.swept)
         entries = change_view(change, part, seen.reading.port_names)
         yield {"dpid": account.dpid, "name": account.name, "messages": len(change), "entries": entries}

@@ -32,8 +32,8 @@ class HttpProblem(Exception):
         self.headers = dict(headers or {})
 
 
-def problem_response(problem: HttpProblem) -> Response:
-    document = {
+def problem_document(problem: HttpProblem) -> dict[str, Any]:
+    return {
         # "about:blank": the status says what kind of problem it is (RFC 9457, 4.2.1).
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -41,7 +41,11 @@ def problem_response(problem: HttpProblem) -> Response:
         "detail": problem.detail,
         **problem.members,
     }
-    response = Response(status=problem.status, content_type=CONTENT_TYPE, text=json.dumps(document, ensure_ascii=False))
+
+
+def problem_response(problem: HttpProblem) -> Response:
+    text = json.dumps(problem_document(problem), ensure_ascii=False)
+    response = Response(status=problem.status, content_type=CONTENT_TYPE, text=text)
     response.headers.update(problem.headers)
     return response
 

@@ -15,7 +15,7 @@ from typing import Any
 import eventlet.wsgi
 from ryu.lib import hub
 
-from ryu_apps.rest.problem import CONTENT_TYPE
+from ryu_apps.rest.problem import CONTENT_TYPE, HttpProblem, problem_document
 
 CONNECTIONS = 128
 BACKLOG = 128
@@ -157,8 +157,7 @@ class BoundedProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         phrase = HTTPStatus(code).phrase
-        document = {"type": "about:blank", "title": phrase, "status": code, "detail": message or phrase}
-        body = json.dumps(document).encode()
+        body = json.dumps(problem_document(HttpProblem(code, message or phrase))).encode()
         head = f"HTTP/1.1 {code} {phrase}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
         self.wfile.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         self.wfile.flush()

@@ -12,7 +12,7 @@ from ryu.lib import hub
 from ryu_apps.events import EventLog
 from ryu_apps.log_format import format_handlers
 from ryu_apps.options import GROUP, REST_OPTIONS, STATE_VARIABLE
-from ryu_apps.rest.access import LOOPBACK_NAMES, RequestRate, host_name, listening_refusal
+from ryu_apps.rest.access import LOOPBACK_NAMES, RequestRate, host_name, is_loopback, listening_refusal
 from ryu_apps.rest.api import SERVICE, Application, Service
 from ryu_apps.rest.application import Access, RestApplication
 from ryu_apps.rest.changes import ChangeController
@@ -52,7 +52,7 @@ def start_rest(conf: Any, router: RestApplication, app: Application, events: Eve
     router.access = Access(
         frozenset(names),
         token,
-        token_for_reads=not _is_loopback(conf.wsapi_host),
+        token_for_reads=not is_loopback(conf.wsapi_host),
         rate=RequestRate(rate, max(1, round(rate * BURST_SECONDS))),
         token_missing=missing,
     )
@@ -62,10 +62,6 @@ def start_rest(conf: Any, router: RestApplication, app: Application, events: Eve
     context = tls_context(Path(options.rest_tls_cert), Path(options.rest_tls_key)) if has_tls else None
     listener = Listener(conf.wsapi_host, conf.wsapi_port, context)
     return hub.spawn(serve, listener, router, has_tls)
-
-
-def _is_loopback(host: str) -> bool:
-    return listening_refusal(host, has_tls=False, has_token=False) is None
 
 
 def _token(options: Any) -> tuple[str, str]:

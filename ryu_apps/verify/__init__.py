@@ -7,7 +7,7 @@ every packet. docs/verification.md says what is proved and what is assumed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from policies.errors import DocumentError
 from policies.model import PrivacyRouter
@@ -30,7 +30,7 @@ class Proof:
     findings: tuple[Finding, ...]
     alike: Likeness | None = None
     part: Subject | None = None
-    witnesses: frozenset[str] = field(default=frozenset())  # addresses that the proof of the part relies on
+    witnesses: frozenset[str] = frozenset()  # addresses that the proof of the part relies on
 
 
 def prove(

@@ -88,24 +88,20 @@ def unreachable(bridge: Bridge, policy: PrivacyRouter, plan: AddressPlan) -> Ite
 
 def loops(bridge: Bridge, policy: PrivacyRouter, plan: AddressPlan) -> Iterator[Finding]:
     """Clients' packets that the hop behind the gateway sends back to it: the gateway would send them there again."""
-    gateways = plan.of("gateway")
     if not plan.of("xray"):
         return  # the WARP hop itself takes them into the tunnel
-    for gateway in gateways:
+    gateways = plan.of("gateway")
+    for gateway, hub, back in product(gateways, plan.of("warp"), gateways):
         said = fields(ip="", nw_src=str(gateway.clients))
-        for hub in plan.hops:
-            if hub.port not in neighbours(plan, gateway) or hub.kind != "warp":
-                continue
-            for back in gateways:
-                for flight in _way(bridge, _start(bridge, policy, gateway, said), (gateway, hub, back)):
-                    example = flight.example(bridge.budget, bridge.space)
-                    if example is not None:
-                        happens = (
-                            f"a client's packet to the Internet goes from {gateway.title} to {hub.title} and, sent on "
-                            f"there, back to {back.title} by {named(flight.path[-1])}: it goes round in a loop"
-                        )
-                        yield Finding(Kind.LOOP, bridge.node, happens, example, flight.path)
-                        break
+        for flight in _way(bridge, _start(bridge, policy, gateway, said), (gateway, hub, back)):
+            example = flight.example(bridge.budget, bridge.space)
+            if example is not None:
+                happens = (
+                    f"a client's packet to the Internet goes from {gateway.title} to {hub.title} and, sent on "
+                    f"there, back to {back.title} by {named(flight.path[-1])}: it goes round in a loop"
+                )
+                yield Finding(Kind.LOOP, bridge.node, happens, example, flight.path)
+                break
 
 
 def _start(bridge: Bridge, policy: PrivacyRouter, hop: Hop, said: Match) -> Flight:

@@ -21,9 +21,9 @@ from ryu_apps.verify.tables import STEPS, STEPS_OF_AN_ENTRY
 from ryu_apps.verify.ways import Caller, Leg, Mesh, number, served
 
 
-def undelivered(nodes: Mapping[str, Iterable[FlowEntry]], views: Mapping[str, NodeView] | None) -> Iterator[Finding]:
+def undelivered(nodes: Mapping[str, Iterable[FlowEntry]], views: Mapping[str, NodeView]) -> Iterator[Finding]:
     """What keeps calls or answers from arriving, where there are several nodes."""
-    if views is not None and len(views) > 1 and all(view.policy.openflow.enabled for view in views.values()):
+    if len(views) > 1 and all(view.policy.openflow.enabled for view in views.values()):
         delivery = _Delivery(Mesh(nodes, views))
         try:
             for node in views:
@@ -44,7 +44,6 @@ class _Delivery:
         self.document = Lookup((function.priority, cube, function) for function, cube in cubes)
         self.answers = Lookup((0, cube, True) for cube in _answers(mesh, self.functions))
         self.budget = Budget(STEPS + STEPS_OF_AN_ENTRY * len(self.functions) * len(mesh.views))
-        self._at = {port: frozenset(addresses) for port, addresses in self.owned.items()}
         self._resolved: set[tuple[str, str, str, int, int]] = set()
 
     def from_node(self, node: str) -> Iterator[Finding]:

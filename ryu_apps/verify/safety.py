@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from socket import inet_aton
 
 from policies.match_fields import WORDS
@@ -22,7 +23,6 @@ from ryu_apps.verify.tables import Bridge, Row
 from topology.plan import AddressPlan, Hop
 
 _SPEAKING = frozenset(word for word, (eth_type, _) in WORDS.items() if eth_type in (0x0800, 0x0806))
-_STAGES = {"gateway": 0, "warp": 1, "xray": 2}
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ def senders(policy: PrivacyRouter, plan: AddressPlan) -> dict[str, Sender]:
 
 def neighbours(plan: AddressPlan, hop: Hop) -> frozenset[str]:
     """The ports of the hops right before and behind this one."""
-    stages = sorted({_STAGES[other.kind] for other in plan.hops})
-    at = stages.index(_STAGES[hop.kind])
-    beside = stages[max(at - 1, 0) : at] + stages[at + 1 : at + 2]
-    return frozenset(other.port for other in plan.hops if _STAGES[other.kind] in beside)
+    beside = (two for two in pairwise(plan.stages) if hop in two[0] + two[1])
+    return frozenset(other.port for two in beside for stage in two if hop not in stage for other in stage)
 
 
 def _sources(hop: Hop) -> tuple[Match, ...]:

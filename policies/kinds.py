@@ -113,20 +113,18 @@ def file_path(value: object) -> str:
     return value
 
 
-def resolver(value: object) -> IPv4Address:
-    """The IPv4 address of a DNS server."""
-    try:
-        return IPv4Address(value if isinstance(value, str) else "")
-    except ValueError:
-        raise _expected("the IPv4 address of a DNS server", value) from None
+def _ipv4_address(what: str) -> Kind[IPv4Address]:
+    def read(value: object) -> IPv4Address:
+        try:
+            return IPv4Address(value if isinstance(value, str) else "")
+        except ValueError:
+            raise _expected(what, value) from None
+
+    return read
 
 
-def host_address(value: object) -> IPv4Address:
-    """The IPv4 address of a container or node."""
-    try:
-        return IPv4Address(value if isinstance(value, str) else "")
-    except ValueError:
-        raise _expected("an IPv4 address such as 100.104.70.10", value) from None
+resolver = _ipv4_address("the IPv4 address of a DNS server")
+host_address = _ipv4_address("an IPv4 address such as 100.104.70.10")  # of a container or node
 
 
 def address_and_port(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, make_dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, TypeVar
+from typing import Any
 
 from policies.document import Document
 from policies.host_kinds import (
@@ -33,11 +33,10 @@ from policies.host_model import (
     XrayGroup,
     XrayNames,
 )
-from policies.kinds import Kind, Unfit, address_and_port, described, integer, kernel_name, one_of, or_null, port_number
+from policies.kinds import Unfit, address_and_port, described, integer, kernel_name, one_of, or_null, port_number
 from policies.reader import Findings, Section
-from policies.tree import LISTS, Node, child_path
+from policies.tree import Node, child_path
 
-T = TypeVar("T")
 KEYS = ("xray", "tunnel_director", "paused_clients", "advanced")
 FOREIGN_KEYS = ("data_dir", "webui", "monitor")  # of the document's own web interface: read past
 
@@ -69,35 +68,18 @@ def read_director(findings: Findings, top: Section) -> Director:
     return Director(
         xray=_xray(top.section("xray", _XrayKeys)),
         tunnels=_tunnels(findings, top.section("tunnel_director", _DirectorKeys)),
-        paused_clients=several(top, "paused_clients", client),
+        paused_clients=top.several("paused_clients", client),
         advanced=_advanced(top.section("advanced", _AdvancedKeys)),
         source=findings.document.file,
     )
 
 
-def several(section: Section, key: str, kind: Kind[T]) -> tuple[T, ...]:
-    """The values of a list that may be empty or left out, without those that could not be read."""
-    if not section.has(key):
-        return ()
-    nodes = section.get(key).value
-    if not isinstance(nodes, LISTS):
-        section.lose(key, f"expected a list, got {described(nodes)}")
-        return ()
-    result = []
-    for index, node in enumerate(nodes):
-        try:
-            result.append(kind(node.value))
-        except Unfit as unfit:
-            section.lose(key, str(unfit), index)
-    return tuple(result)
-
-
 def _xray(section: Section) -> XrayGroup:
     return XrayGroup(
-        clients=several(section, "clients", client),
-        servers=several(section, "servers", server),
-        exclude_sets=several(section, "exclude_sets", country),
-        exclude_ips=several(section, "exclude_ips", network),
+        clients=section.several("clients", client),
+        servers=section.several("servers", server),
+        exclude_sets=section.several("exclude_sets", country),
+        exclude_ips=section.several("exclude_ips", network),
         treatment=_treatment(section),
     )
 
@@ -114,7 +96,7 @@ def _treatment(section: Section) -> Treatment:
 def _tunnels(findings: Findings, section: Section) -> tuple[Tunnel, ...]:
     """In the order of ``order``, then of the file: a file that a program rewrote sorted keeps its precedence."""
     if not section.has("tunnels"):
-        several(section, "order", tunnel_name)
+        section.several("order", tunnel_name)
         return ()
     node = section.get("tunnels")
     if not isinstance(node.value, dict):
@@ -128,7 +110,7 @@ def _tunnels(findings: Findings, section: Section) -> tuple[Tunnel, ...]:
             findings.lose(child.key_line, child_path(f"{section.path}.tunnels", name), str(unfit))
             continue
         found[name] = _tunnel(findings, name, child, child_path(f"{section.path}.tunnels", name))
-    order = several(section, "order", tunnel_name)
+    order = section.several("order", tunnel_name)
     for index, name in enumerate(order):
         if name not in node.value:
             section.lose("order", f"there is no tunnel {described(name)} in tunnels", index)
@@ -142,10 +124,10 @@ def _tunnel(findings: Findings, name: str, node: Node, path: str) -> Tunnel:
     section = Section(findings, node, path, _TunnelKeys)
     return Tunnel(
         name=name,
-        clients=several(section, "clients", client),
-        exclude=several(section, "exclude", country),
-        exclude_ips=several(section, "exclude_ips", network),
-        failover=several(section, "failover", tunnel_name),
+        clients=section.several("clients", client),
+        exclude=section.several("exclude", country),
+        exclude_ips=section.several("exclude_ips", network),
+        failover=section.several("failover", tunnel_name),
         probe=section.read("probe", or_null(address_and_port), Tunnel.probe),
         treatment=_treatment(section),
         place=section.place,
@@ -195,7 +177,7 @@ def _tunnel_names(section: Section) -> TunnelNames:
 def _lan(section: Section) -> Lan:
     return Lan(
         interfaces=section.values("interfaces", kernel_name, Lan.interfaces),
-        subnets=several(section, "subnets", network),
+        subnets=section.several("subnets", network),
         unnamed_ipv6=section.read("unnamed_ipv6", one_of("block", "bypass"), Lan.unnamed_ipv6),
     )
 
@@ -210,7 +192,7 @@ def _dns(section: Section) -> Dns:
 def _ipsets(section: Section) -> Ipsets:
     return Ipsets(
         zones_dir=section.read("zones_dir", absolute_path, Ipsets.zones_dir),
-        urls=several(section, "urls", zone_url),
-        urls6=several(section, "urls6", zone_url),
+        urls=section.several("urls", zone_url),
+        urls6=section.several("urls6", zone_url),
         refresh_hours=section.read("refresh_hours", integer(1, 24 * 365), Ipsets.refresh_hours),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,8 @@ from policies.functions import addresses, functions
 from policies.kinds import container_number, datapath_id, host_address, identifier, kernel_name, or_null
 from policies.model import Place, PrivacyRouter
 from policies.reader import Findings, Section
-from policies.rules import hops, sockets
+from policies.rules import Found, hops, sockets
 from topology.nodes import Node, Topology
-
-Found = Iterator[tuple[str, str]]  # (path of the offending value, message)
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ def parse_topology(text: str, file: str, policy: PrivacyRouter) -> Topology:
 
 def _node(entry: Section) -> Node | None:
     name = entry.require("name", identifier)
-    empty = entry.has("containers") and entry.get("containers").value == ()  # all of them may have moved away
-    containers = () if empty else entry.values("containers", container_number, ())
+    containers = entry.several("containers", container_number)  # none: all of them may have moved away
     node = Node(
         name or "",
         frozenset(containers),

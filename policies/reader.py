@@ -110,15 +110,19 @@ class Section:
         """The values of the list under a key. A list that is given must not be empty."""
         if key not in self._children:
             return default
+        value = self._children[key].value
+        if isinstance(value, LISTS) and not value:
+            self.lose(key, "expected at least one entry in this list")
+        return self.several(key, kind)
+
+    def several(self, key: str, kind: Kind[T]) -> tuple[T, ...]:
+        """The values of a list that may be empty or left out, without those that could not be read."""
         result: list[T] = []
-        nodes = self.nodes(key)
-        for index, node in enumerate(nodes):
+        for index, node in enumerate(self.nodes(key)):
             try:
                 result.append(kind(plain(node.value)))
             except Unfit as unfit:
-                self._findings.lose(node.line, f"{self.path}.{key}[{index}]", str(unfit))
-        if not nodes and isinstance(self._children[key].value, LISTS):
-            self.lose(key, "expected at least one entry in this list")
+                self.lose(key, str(unfit), index)
         return tuple(result)
 
     def lose(self, key: str, message: str, inner: str | int = "") -> None:

@@ -34,6 +34,14 @@ class Case:
         return [route for route in routes if id(route) not in known]
 
     @cached_property
+    def privacy_ports(self) -> frozenset[str]:
+        return privacy_ports(self.policy)
+
+    @cached_property
+    def mesh_ports(self) -> frozenset[str]:
+        return mesh_ports(self.policy)
+
+    @cached_property
     def all_matches_differ(self) -> bool:
         """Of the function routes. Then no two can be in each other's way, nor be back ends of one function."""
         matches = [route.match_fields for route in self.policy.openflow.function_routing]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from policies.actions import output_port
 from policies.model import FunctionRoute, PrivacyFlow
-from policies.rules import Case, Found, Rule, hops, mesh_ports, privacy_ports
+from policies.rules import Case, Found, Rule, hops
 
 _SOCKETS = ("socket_networking.privacy_sockets", "socket_networking.mesh_sockets")
 _PORTS = (*_SOCKETS, "wireguard.socket_port", "warp.interface", "xray.socket_port", "netmaker")
@@ -31,10 +31,10 @@ def privacy_flow_ports(case: Case) -> Found:
 
 def _not_privacy(case: Case, port: str) -> str:
     """Why a privacy flow cannot name this port; "" if it can."""
-    known = privacy_ports(case.policy)
+    known = case.privacy_ports
     if port in known:
         return ""
-    if port in mesh_ports(case.policy):
+    if port in case.mesh_ports:
         return f'"{port}" is a mesh port: nothing crosses between the privacy network and the mesh'
     return f'"{port}" is no port of this document; privacy ports are {", ".join(sorted(known))}'
 
@@ -70,15 +70,15 @@ def function_route_ports(case: Case) -> Found:
         path = f"{route.place.path}.match_fields.in_port"
         if in_port == route.target_socket:
             yield path, f'"{in_port}" is the target socket as well: Open vSwitch would drop the packet'
-        elif in_port in privacy_ports(case.policy):
+        elif in_port in case.privacy_ports:
             yield path, f'"{in_port}" is a privacy port: nothing crosses between the privacy network and the mesh'
-        elif in_port not in mesh_ports(case.policy):
-            known = ", ".join(sorted(mesh_ports(case.policy)))
+        elif in_port not in case.mesh_ports:
+            known = ", ".join(sorted(case.mesh_ports))
             yield path, f'"{in_port}" is no port of this document; mesh ports are {known or "none"}'
 
 
 def _not_mesh_socket(case: Case, name: str, sockets: set[str]) -> str:
-    if name in privacy_ports(case.policy):
+    if name in case.privacy_ports:
         return f'"{name}" is a privacy port: nothing crosses between the privacy network and the mesh'
     return f'"{name}" is no mesh socket; socket_networking.mesh_sockets has {", ".join(sorted(sockets)) or "none"}'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from socket import inet_aton
 
-from policies.functions import Function, addresses, functions
+from policies.functions import Function, addresses, destination, functions
 from policies.match_fields import FIELDS
 from policies.model import FunctionRoute
 from policies.rules import ROOT, Case, Found, Rule
@@ -35,8 +35,8 @@ def addresses_owned(case: Case) -> Found:
     """An address is that of one socket, or of one function's back ends."""
     owners: dict[str, FunctionRoute] = {}
     for route in case.policy.openflow.function_routing:
-        text = _called(route)
-        if text is None or "/" in text:
+        text = destination(route.match_fields)
+        if text is None:
             continue
         owner = owners.setdefault(text, route)
         if owner.target_socket == route.target_socket:

@@ -11,10 +11,10 @@ from typing import TypeVar
 from policies.errors import Problem
 from policies.host_model import MAIN, Client, Director, Mac, Tunnel
 from policies.model import NOWHERE, Place
+from policies.rules import Found
 from policies.tree import child_path
 
 T = TypeVar("T")
-Found = Iterator[tuple[str, str]]  # (path of the offending value, message)
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 TUNNELS = "tunnel_director.tunnels"
 

@@ -45,6 +45,12 @@ def test_it_means_what_it_says() -> None:
     assert built.home(299) is None
 
 
+def test_a_node_may_have_lost_all_of_its_containers() -> None:
+    given = json.loads(topology_text())
+    node(1, containers=[])(given)
+    assert parse_topology(json.dumps(given), "topology.json", POLICY).nodes[1].containers == frozenset()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from policies.kinds import Unfit, described
+from policies.kinds import KERNEL_NAME, Unfit, described
 from policies.match import Match, MatchError, normalise
 from policies.match_fields import ALIASES, FIELDS, value_text
 
-_OUTPUT = re.compile(r"output:([A-Za-z][A-Za-z0-9_.-]{0,14})")
+_OUTPUT = re.compile(rf"output:({KERNEL_NAME.pattern})")
 _ACCEPTED = "accepted are output:PORT, set_field:VALUE->FIELD, dec_ttl, push_vlan:0x8100, strip_vlan and drop"
 _OUT_OF_THE_CHAIN = {
     "normal": "would switch the packet by its Ethernet address, past the chain",

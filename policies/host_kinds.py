@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from policies.country_codes import country_code
-from policies.host_model import MAIN, Client, Mac, Network
+from policies.host_model import MAIN, Address, Client, Mac, Network
 from policies.kinds import Kind, Unfit, described, host, kernel_name, one_of
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
@@ -45,6 +45,11 @@ def network(value: object) -> Network:
     return found
 
 
+def _is_nobody(address: Address) -> bool:
+    """True for an address that no single other machine can be reached by."""
+    return address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local
+
+
 def client(value: object) -> Client:
     """Who a rule is about: an IPv4 or IPv6 address or subnet, or the MAC address of a host of the LAN."""
     if isinstance(value, str) and _MAC.fullmatch(value.lower()):
@@ -53,7 +58,7 @@ def client(value: object) -> Client:
         return Mac(value.lower())
     found = network(value)
     first = found.network_address
-    if first.is_loopback or first.is_multicast or first.is_unspecified or first.is_link_local:
+    if _is_nobody(first):
         raise Unfit(f"expected {_UNICAST_ONLY} of the LAN, got {described(value)}")
     if isinstance(found, IPv4Network) and (int(first) >= 0xF0000000 or int(first) < 0x01000000):
         raise Unfit(f"expected {_UNICAST_ONLY} of the LAN, got {described(value)}")
@@ -66,7 +71,7 @@ def server(value: object) -> str:
         address = IPv6Address(value if isinstance(value, str) and "%" not in value else "")
     except ValueError:
         return host(value)
-    if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local:
+    if _is_nobody(address):
         raise Unfit(f"expected the address of one other machine, got {described(value)}")
     if address.ipv4_mapped is not None:
         raise Unfit(f"{described(value)} is an IPv4 address in IPv6 clothes: write {address.ipv4_mapped}")
@@ -79,7 +84,7 @@ def server_address(version: int) -> Kind[str]:
         first = found.network_address
         if found.version != version or found.num_addresses != 1:
             raise Unfit(f"expected one IPv{version} address, got {described(value)}")
-        if first.is_loopback or first.is_multicast or first.is_unspecified or first.is_link_local:
+        if _is_nobody(first):
             raise Unfit(f"expected the IPv{version} address of another machine, got {described(value)}")
         return str(first)
 

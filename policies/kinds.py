@@ -13,7 +13,7 @@ W = TypeVar("W", bound=str)
 Kind = Callable[[object], T]
 
 _HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_KERNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
+KERNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 _LINUX_NAMES = frozenset(("lo", "all", "default"))  # the last two are directories of /proc/sys/net/ipv4/conf
@@ -83,7 +83,7 @@ def identifier(value: object) -> str:
 
 def kernel_name(value: object) -> str:
     """A name of an interface, bridge or network namespace. Linux allows an interface 15 bytes (IFNAMSIZ)."""
-    if not isinstance(value, str) or not _KERNEL_NAME.fullmatch(value):
+    if not isinstance(value, str) or not KERNEL_NAME.fullmatch(value):
         raise _expected("an interface name: a letter, then letters, digits and _.-, at most 15 in all", value)
     if value.lower() in _TAKEN:
         raise Unfit(f"{described(value)} has a meaning of its own in Linux or Open vSwitch: choose another name")

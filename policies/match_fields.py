@@ -6,12 +6,11 @@ their texts are the same.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from socket import AF_INET, inet_pton
 
 from policies.field_forms import ANY, Address, Flags, Form, Mac, Number, Vlan, Words
-from policies.kinds import Unfit, described
+from policies.kinds import KERNEL_NAME, Unfit, described
 
 __all__ = ["ALIASES", "ANY", "FIELDS", "IMPLIED", "KNOWN", "REFUSED", "WORDS", "canonical", "value_text", "writer"]
 
@@ -149,12 +148,10 @@ REFUSED: dict[str, str] = {
 
 KNOWN = frozenset(FIELDS) | frozenset(WORDS) | frozenset(ALIASES) | {"in_port"}
 
-_PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
-
 
 def _port_name(text: str) -> str:
     name = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
-    if not _PORT_NAME.fullmatch(name):
+    if not KERNEL_NAME.fullmatch(name):
         raise Unfit(f"expected the name of a switch port, got {described(text)}")
     return name
 

@@ -6,7 +6,7 @@ Every key of the document has a field of the same name. Defaults stand here and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal, NamedTuple
 
@@ -219,3 +219,7 @@ class PrivacyRouter:
     def client_subnets(self) -> tuple[IPv4Network, ...]:
         """Of each of the gateways."""
         return self.chain.client_subnet, *(gateway.client_subnet for gateway in self.wireguard.further)
+
+    def with_routes(self, routes: tuple[FunctionRoute, ...]) -> PrivacyRouter:
+        """The same but for its function routes."""
+        return replace(self, openflow=replace(self.openflow, function_routing=routes))

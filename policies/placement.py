@@ -32,8 +32,7 @@ class NodeView:
         """Whether two versions of a policy differ in their function routes at most."""
 
         def rest(view: NodeView) -> object:
-            openflow = replace(view.policy.openflow, function_routing=())
-            return replace(view.policy, openflow=openflow), view.elsewhere, view.absent
+            return view.policy.with_routes(()), view.elsewhere, view.absent
 
         return rest(self) == rest(other)
 

@@ -39,7 +39,7 @@ class Subject:
         return (
             self.nodes.keys() == other.nodes.keys()
             and self.views.keys() == other.views.keys()
-            and _with(self.policy, ()) == _with(other.policy, ())
+            and self.policy.with_routes(()) == other.policy.with_routes(())
             and all(view.same_but_for_functions(other.views[name]) for name, view in self.views.items())
         )
 
@@ -58,14 +58,10 @@ class Subject:
         views = {
             name: replace(
                 view,
-                policy=_with(view.policy, routes),
+                policy=view.policy.with_routes(routes),
                 functions=tuple([function for function in view.functions if id(function.place) in places]),
                 addresses=owned,
             )
             for name, view in self.views.items()
         }
-        return Subject(nodes, _with(self.policy, routes), views)
-
-
-def _with(policy: PrivacyRouter, routes: tuple[FunctionRoute, ...]) -> PrivacyRouter:
-    return replace(policy, openflow=replace(policy.openflow, function_routing=routes))
+        return Subject(nodes, self.policy.with_routes(routes), views)

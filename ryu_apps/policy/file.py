@@ -73,7 +73,7 @@ def _compile(text: str, file: str, topology_file: Path | None, earlier: Making |
     reading = read(text, file, earlier.reading if earlier else None)
     policy, known = reading.chain, earlier.nodes if earlier else {}
     whole = everything(policy, earlier.whole if earlier else None)
-    topology = load_topology(topology_file, policy) if topology_file else None
+    topology = _topology(topology_file, policy)
     if topology is None:
         views = {NO_NODE: whole}
     else:
@@ -88,6 +88,10 @@ def _compile(text: str, file: str, topology_file: Path | None, earlier: Making |
     nodes = {name: CompiledPolicy(node.view.policy, node.entries, digest, text) for name, node in made.items()}
     nodes[NO_NODE] = CompiledPolicy(replace(policy, bridge_name=""), (), digest, text)
     return CompiledPolicy(policy, nodes[topology.nodes[0].name].entries, digest, text, topology, nodes, making)
+
+
+def _topology(file: Path | None, policy: PrivacyRouter) -> Topology | None:
+    return load_topology(file, policy) if file else None
 
 
 @contextmanager
@@ -130,13 +134,10 @@ class PolicyFile:
     def newest(self, known: CompiledPolicy | None = None) -> CompiledPolicy:
         """What the files say now: ``current`` if it is that, or ``known`` if it is that. Raises DocumentError."""
         text = read_text(self.path)
-        if self.topology_path is None:
-            for each in (self.current, known):
-                if each is not None and each.text == text:
-                    return each
-        compiled = self.compile(text)
-        same = (compiled.revision, compiled.topology) == (self.current.revision, self.current.topology)
-        return self.current if same else compiled
+        for each in (self.current, known):
+            if each and each.text == text and each.topology == _topology(self.topology_path, each.policy):
+                return each
+        return self.compile(text)
 
     def accept(self, compiled: CompiledPolicy) -> bool:
         """From now on this is in force. True if it is another one than before."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 from eventlet import sleep, spawn
+from mesh_examples import document, topology_text
 
 from ryu_apps.policy import file as policy_file_module
 from ryu_apps.policy.changes import PolicyChanges
@@ -94,3 +96,17 @@ def test_what_is_invalid_leaves_the_last_good_one(world: World) -> None:
     world.path.write_text(EXAMPLE)
     world.changes.follow("policy file written")
     assert world.changes.policy_file.current is before and world.changes.policy_file.problems == ()
+
+
+def test_with_a_topology_only_what_is_new_is_compiled(tmp_path: Path) -> None:
+    path, places = tmp_path / "policy.json", tmp_path / "topology.json"
+    path.write_text(json.dumps(document()))
+    places.write_text(topology_text())
+    policy_file = PolicyFile(path, places)
+    assert policy_file.newest() is policy_file.current
+    known = policy_file.compile(json.dumps(document(), indent=2))
+    path.write_text(known.text)
+    assert policy_file.newest(known) is known and policy_file.accept(known)
+    places.write_text(topology_text({"a": [200, 202, 204, 201], "b": [203]}))
+    moved = policy_file.newest()
+    assert moved.topology != known.topology and moved.text == known.text

@@ -103,10 +103,11 @@ def test_what_is_no_token_is_refused(tmp_path: Path, text: str) -> None:
         read_or_make_token(path)
 
 
-def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_a_token_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "token"
     path.write_text(TOKEN)
-    path.chmod(0o640)
+    path.chmod(mode)
     with pytest.raises(TokenUnusable, match="others may read it"):
         read_or_make_token(path)
     with pytest.raises(TokenUnusable, match="cannot be"):

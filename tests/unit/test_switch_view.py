@@ -114,6 +114,22 @@ def test_links_are_summed_by_item_and_direction() -> None:
     ]
 
 
+def test_a_hop_changed_when_its_youngest_entry_came() -> None:
+    ready, _ = resolve(COMPILED.entries, PORTS)
+    held = [InstalledEntry(wanted, 0, 0, 5 if flow.in_port == "internal_100" else 60) for flow, wanted in ready]
+    hops = chain_view(OURS, COMPILED, PORTS, held, now=100.0)["hops"]
+    assert [hop["last_change"] for hop in hops] == [95, 95, 40]
+
+
+def test_a_hop_lacks_what_admits_its_packets() -> None:
+    ready, _ = resolve(COMPILED.entries, PORTS)
+    held = [
+        InstalledEntry(wanted, 0, 0, 60) for flow, wanted in ready if (flow.table, flow.in_port) != (0, "internal_101")
+    ]
+    hops = chain_view(OURS, COMPILED, PORTS, held)["hops"]
+    assert [hop["state"] for hop in hops] == ["in sync", "in sync", "drift"]
+
+
 def test_the_policy_names_what_was_refused() -> None:
     view = policy_view(COMPILED, ["policy.json:3: wrong"])
     assert view["file"] == str(FILE) and len(view["revision"]) == 64 and view["problems"] == ["policy.json:3: wrong"]

@@ -137,3 +137,4 @@ def test_a_switch_is_known_by_its_datapath_id_or_alone_by_its_name() -> None:
     alone = Topology((Node("a", bridge="br-mesh"),))
     assert alone.of_switch(77, "br-mesh", "ovsbr0") == alone.nodes[0]
     assert alone.of_switch(77, "ovsbr0", "ovsbr0") is None
+    assert Topology((Node("a", datapath_id=1),)).of_switch(77, "ovsbr0", "ovsbr0") is None

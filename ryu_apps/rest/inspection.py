@@ -96,7 +96,7 @@ class RestController(Api):
             if seen is not None and session.account.ours
         ]
         entries = self.service.app.policy_file.current.entries
-        desired = installed[0]["desired"] if installed else _traced(entries, packet)
+        desired = installed[0]["desired"] if installed else self._traced(entries, packet)
         return json_response({"desired": desired, "installed": installed})
 
     def _traced_on(self, session: Session, seen: Seen, packet: Packet) -> Json:
@@ -105,9 +105,13 @@ class RestController(Api):
         return {
             "dpid": session.account.dpid,
             "name": session.account.name,
-            "desired": _traced(wanted, packet),
-            "trace": _traced(held, packet),
+            "desired": self._traced(wanted, packet),
+            "trace": self._traced(held, packet),
         }
+
+    def _traced(self, entries: Iterable[FlowEntry], packet: Packet) -> Json:
+        """Of 100,000 functions that takes seconds, in which others have their turns. Raises HttpProblem."""
+        return self.service.app.changes.aside(_traced, entries, packet)
 
     def _policy(self) -> Json:
         policy_file = self.service.app.policy_file

@@ -118,7 +118,7 @@ class RestController(Api):
         return {"policy": policy_view(policy_file.current, policy_file.problems)}
 
     def _functions(self, given: Mapping[str, str]) -> list[Json]:
-        return functions_view(self.service.app.policy_file.current, self._switches(given, Filter()))
+        return list(functions_view(self.service.app.policy_file.current, self._switches(given, Filter()), give_way))
 
     def _seen(self, given: Mapping[str, str]) -> list[tuple[Session, Seen | None]]:
         try:

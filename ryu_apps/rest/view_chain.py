@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from policies.addresses import chain_hops
 from policies.model import FunctionRoute
 from ryu_apps.flows.flow import PRIVACY_CHAIN, XRAY_SHARES, FlowEntry
 from ryu_apps.openflow.wire import InstalledEntry
 from ryu_apps.policy.file import CompiledPolicy
-from ryu_apps.rest.view import Json, Rates, no_rates, shown_entries
+from ryu_apps.rest.view import PORTION, Json, Rates, no_rates, shown_entries
 from ryu_apps.switches.account import SwitchAccount
 
 Held = Collection[tuple[FlowEntry, Json]]
@@ -101,7 +101,9 @@ def _links(held: Held) -> list[Json]:
     return list(links.values())
 
 
-def functions_view(compiled: CompiledPolicy, switches: Iterable[Json]) -> list[Json]:
+def functions_view(
+    compiled: CompiledPolicy, switches: Iterable[Json], pause: Callable[[], object] = bool
+) -> Iterator[Json]:
     """The functions in the order of the document; ``switches`` as ``switch_view`` gives them, with all entries."""
     entries: dict[str, list[Json]] = {}
     for switch in switches:
@@ -111,10 +113,10 @@ def functions_view(compiled: CompiledPolicy, switches: Iterable[Json]) -> list[J
     for route in compiled.policy.openflow.function_routing:
         routes.setdefault(route.function, []).append(route)
     absent = {item.removeprefix("function ").partition(":")[0] for item in entries if item.startswith("function ")}
-    return [
-        _function(name, mine, entries.get(f"function route {name}", []), name in absent)
-        for name, mine in routes.items()
-    ]
+    for number, (name, mine) in enumerate(routes.items()):
+        yield _function(name, mine, entries.get(f"function route {name}", []), name in absent)
+        if number % PORTION == 0:
+            pause()
 
 
 def _function(name: str, routes: Iterable[FunctionRoute], entries: Collection[Json], is_absent: bool) -> Json:

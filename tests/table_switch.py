@@ -26,12 +26,14 @@ class TableSwitch:
         self.table: dict[Identity, SwitchEntry] = {}
         self.watchable = watchable
         self.refuses: Callable[[SwitchEntry], bool] = lambda _entry: False
+        self.opened = 0  # bundles, ever
+        self.on_added: Callable[[int], None] = lambda _count: None  # called when a bundle has so many messages
         self.messages: list[tuple[int, SwitchEntry]] = []  # (command, entry) of each flow message, ever
         self.requests: list[str] = []
         self.xid, self.id, self.address, self.state = 1, 7, ("test", 1), "main"
         self.socket = self
         self.closed = self.mute = False
-        self._bundles: dict[int, list[tuple[int, int, SwitchEntry, int, int]]] = {}
+        self.bundles: dict[int, list[tuple[int, int, SwitchEntry, int, int]]] = {}  # neither committed nor discarded
         self._watched = False
 
     # what Ryu's datapath has
@@ -107,21 +109,23 @@ class TableSwitch:
     def _bundle(self, xid: int, body: bytes) -> None:
         _, subtype, bundle = struct.unpack_from("!III", body)
         if subtype == 2301:
-            self._bundles[bundle].append(_flow_mod(body[16:]))
+            self.bundles[bundle].append(_flow_mod(body[16:]))
+            self.on_added(len(self.bundles[bundle]))
             return
         control, flags = struct.unpack_from("!HH", body, 12)
         if control == Bundle.OPEN:
             assert flags == 3  # atomic and ordered
-            self._bundles[bundle] = []
+            self.bundles[bundle] = []
+            self.opened += 1
         elif control == Bundle.CLOSE:
-            for added, command, entry, _, _ in self._bundles[bundle]:
+            for added, command, entry, _, _ in self.bundles[bundle]:
                 if command == ADD and self.refuses(entry):
                     self._give(message(Kind.ERROR, added, struct.pack("!HH", *TABLE_FULL)))
         elif control == Bundle.COMMIT:
-            for _, *change in self._bundles.pop(bundle):
+            for _, *change in self.bundles.pop(bundle):
                 self._apply(*change)
         elif control == Bundle.DISCARD:
-            del self._bundles[bundle]
+            del self.bundles[bundle]
         reply = struct.pack("!IIIHH", ONF, 2300, bundle, control + 1, flags)
         self._give(message(Kind.EXPERIMENTER, xid, reply))
 

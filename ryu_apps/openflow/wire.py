@@ -7,7 +7,7 @@ cost more than the switch's own work.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -108,39 +108,43 @@ class Encoder:
     def __init__(self, ports: Mapping[str, int]) -> None:
         self._ports = ports
         self._identity = IdentityEncoder(ports)
-        # By item and the id of the actions, which are kept so that no others get that id.
-        self._contents: dict[tuple[str, int], tuple[bytes, bool, tuple[Action, ...]]] = {}
-        self._instructions: dict[tuple[Action, ...], tuple[bytes, bool]] = {}
+        self._contents: dict[tuple[str, int], tuple[bytes, bool]] = {}
+        # By the id of the actions, which are kept so that no others get that id.
+        self._instructions: dict[int, tuple[bytes, bool, tuple[Action, ...]]] = {}
 
-    def encode(self, flows: Iterable[FlowEntry], table: dict[Identity, bytes]) -> list[FlowEntry]:
+    def encode(self, flows: Collection[FlowEntry], table: dict[Identity, bytes]) -> list[FlowEntry]:
         """Puts the entries into the table; returns those that wait for a port, be they left out or dropping."""
         waiting = []
-        identity_of, contents = self._identity, self._contents
-        for flow in flows:
-            identity = identity_of(flow.table, flow.priority, flow.match)
+        contents, instructions = self._contents, self._instructions
+        item: str | None = None
+        actions: tuple[Action, ...] = ()
+        for flow, identity in zip(flows, self._identity.identities(flows), strict=True):
             if identity is None:
                 waiting.append(flow)
                 continue
-            content, drops, _ = contents.get((flow.item, id(flow.actions))) or self._content(flow)
+            if flow.item is not item or flow.actions is not actions:  # else it is as the one before
+                item, actions = flow.item, flow.actions
+                content, drops = contents.get((item, id(actions))) or self._content(flow)
+                if id(actions) not in instructions:
+                    item = None  # not even the next of the same item need have the same octets
             table[identity] = content
             if drops:
                 waiting.append(flow)
         return waiting
 
-    def _content(self, flow: FlowEntry) -> tuple[bytes, bool, tuple[Action, ...]]:
-        """(content, whether an output port is absent, the actions)."""
-        actions = flow.actions
-        instructions, drops = self._instructions.get(actions) or self._encoded(flow)
-        made = _CONTENT.pack(0, 0, 0, item_cookie(flow.item)) + instructions, drops, actions
-        if actions in self._instructions:
-            self._contents[flow.item, id(actions)] = made
+    def _content(self, flow: FlowEntry) -> tuple[bytes, bool]:
+        """(content, whether an output port is absent)."""
+        instructions, drops, _ = self._instructions.get(id(flow.actions)) or self._encoded(flow)
+        made = _CONTENT.pack(0, 0, 0, item_cookie(flow.item)) + instructions, drops
+        if id(flow.actions) in self._instructions:
+            self._contents[flow.item, id(flow.actions)] = made
         return made
 
-    def _encoded(self, flow: FlowEntry) -> tuple[bytes, bool]:
+    def _encoded(self, flow: FlowEntry) -> tuple[bytes, bool, tuple[Action, ...]]:
         drops = any(port not in self._ports for port in flow.outputs)
-        made = encode_instructions(() if drops else flow.actions, self._ports, flow.match), drops
+        made = encode_instructions(() if drops else flow.actions, self._ports, flow.match), drops, flow.actions
         if not any(isinstance(action, SetField) for action in flow.actions):  # whose octets the match decides
-            self._instructions[flow.actions] = made
+            self._instructions[id(flow.actions)] = made
         return made
 
 

@@ -26,7 +26,7 @@ from ryu_apps.rest.view import Json, change_view
 from ryu_apps.switches.account import LastChange
 from ryu_apps.switches.plan import plan
 from ryu_apps.switches.session import Session, Verdict
-from ryu_apps.switches.target import target
+from ryu_apps.switches.target import Draft
 
 CONFIRMED, UNCHANGED, FAILED = "confirmed", "unchanged", "failed"
 SETTLED = (CONFIRMED, UNCHANGED)
@@ -196,7 +196,7 @@ def _differences(service: Service, compiled: CompiledPolicy) -> Iterator[Json]:
         if session not in served or seen is None:
             continue
         part, account = served[session], session.account
-        wanted = target(part, seen.reading.ports, give_way)
+        wanted = Draft(part, seen.reading.ports).whole(give_way)
         change = plan(wanted.entries.items(), seen.reading.entries, wanted.swept)
         entries = change_view(change, part, seen.reading.port_names)
         yield {"dpid": account.dpid, "name": account.name, "messages": len(change), "entries": entries}

@@ -1,8 +1,10 @@
-"""A change as the messages of one atomic, ordered bundle (ONF extension 230)."""
+"""Changes as the messages of one atomic, ordered bundle (ONF extension 230)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 
 from ryu_apps.openflow.messages import Bundle, add_message, bundle_add, bundle_control, delete_message
 from ryu_apps.openflow.wire import SwitchEntry
@@ -13,20 +15,55 @@ _PORTION = 400  # messages, some 50 KiB: what is sent at once, before other gree
 # Where the parts stand in an added flow message: two headers with the xid, the cookie, and the match's TLVs.
 _XID, _INNER_XID, _COOKIE, _TLVS = slice(4, 8), slice(28, 32), slice(32, 40), 76
 
-
-def filling(bundle: int, opened: int, added: range, change: Change) -> Iterator[bytes]:
-    """Opens the bundle and fills it, in portions. ``added``: the xids of the flow messages, one for each entry."""
-    yield bundle_control(Bundle.OPEN, bundle, opened)
-    yield from _portions(
-        bundle_add(delete_message(*each), bundle, each[1]) for each in zip(change.delete, added, strict=False)
-    )
-    yield from _portions(_adds((*change.replace, *change.add), added[len(change.delete) :], bundle))
+_Frame = tuple[bytes, bytes, bytes, bytes]
+_Shape = tuple[bytes, int, bytes, int]
 
 
-def _adds(entries: Iterable[SwitchEntry], xids: range, bundle: int) -> Iterator[bytes]:
-    """As ``bundle_add(add_message(...))``, but what two messages have in common is encoded once."""
-    frames: dict[tuple[bytes, int, bytes, int], tuple[bytes, bytes, bytes, bytes]] = {}
-    for (identity, content), xid in zip(entries, xids, strict=True):
+@dataclass(frozen=True)
+class FilledBundle:
+    """A bundle that the switch has taken and not committed."""
+
+    number: int
+    xids: range  # to open it, for each entry that it may have, to close, commit and wait for it
+    entries: list[SwitchEntry]  # in the order in which they were sent
+
+    def entry(self, xid: int) -> SwitchEntry | None:
+        """The one that was sent with this xid; None if none was."""
+        place = xid - self.xids[1]
+        return self.entries[place] if 0 <= place < len(self.entries) else None
+
+
+def noted(changes: Iterable[Change], entries: list[SwitchEntry], at_most: int) -> Iterator[Change]:
+    """The changes; their entries are noted in the order in which they are sent."""
+    for change in changes:
+        entries += change.entries
+        if len(entries) > at_most:
+            raise ValueError(f"a change of more than the {at_most} entries that were announced")
+        yield change
+
+
+def filling(bundle: int, opened: int, added: Iterable[int], changes: Iterable[Change]) -> Iterator[bytes]:
+    """Fills the bundle with one change after the other, in portions; the first of them opens it.
+
+    So the first change may be on its way while the next one is being made, and of no change nothing is sent.
+    ``added``: the xids of the flow messages, one for each entry.
+    """
+    start, xids = bundle_control(Bundle.OPEN, bundle, opened), iter(added)
+    frames: dict[_Shape, _Frame] = {}
+    for change in changes:
+        deletes = (
+            bundle_add(delete_message(*each), bundle, each[1]) for each in zip(change.delete, xids, strict=False)
+        )
+        for portion in _portions(chain(deletes, _adds((*change.replace, *change.add), xids, bundle, frames))):
+            yield start + portion
+            start = b""
+
+
+def _adds(
+    entries: Iterable[SwitchEntry], xids: Iterator[int], bundle: int, frames: dict[_Shape, _Frame]
+) -> Iterator[bytes]:
+    """As ``bundle_add(add_message(...))``, but what two messages have in common is encoded once, into ``frames``."""
+    for (identity, content), xid in zip(entries, xids, strict=False):
         shape = identity[:3], len(identity), content[:10], len(content)
         frame = frames.get(shape)
         if frame is None:
@@ -36,7 +73,7 @@ def _adds(entries: Iterable[SwitchEntry], xids: range, bundle: int) -> Iterator[
         yield b"".join((start, number, middle, number, content[10:18], body, identity[3:], padding, content[18:]))
 
 
-def _frame(entry: SwitchEntry, bundle: int) -> tuple[bytes, bytes, bytes, bytes]:
+def _frame(entry: SwitchEntry, bundle: int) -> _Frame:
     """What stands before the first xid, between the two, between cookie and TLVs, and behind those."""
     octets = bundle_add(add_message(entry, 0), bundle, 0)
     end = _TLVS + len(entry.match)

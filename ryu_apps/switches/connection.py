@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -18,7 +19,7 @@ from ryu.ofproto import ofproto_v1_3
 from ryu_apps.openflow import messages, monitor
 from ryu_apps.openflow.messages import Bundle, SwitchError
 from ryu_apps.openflow.wire import InstalledEntry, Malformed, SwitchEntry
-from ryu_apps.switches.bundle import filling
+from ryu_apps.switches.bundle import FilledBundle, filling, noted
 from ryu_apps.switches.plan import Change
 
 ANSWER_TIMEOUT = 10.0  # seconds of silence within an exchange; a switch commits 50,000 entries in half a second
@@ -152,32 +153,44 @@ class Connection:
         xids = self._take_xids(1 + max(1, len(cookies)))
         return _reading(self._ask(xids, xids[-1], [_questions(xids, cookies)]), decode)
 
-    def commit(
-        self, change: Change, cookies: Collection[int] = (), decode: Decode = messages.decode_flow_stats
-    ) -> Reading:
-        """Makes the change in one atomic, ordered bundle, and reads back what the switch then holds, as ``read`` does.
+    def fill(self, changes: Iterable[Change], at_most: int) -> FilledBundle | None:
+        """Puts the changes into one atomic, ordered bundle, and returns when the switch has taken every message of it.
 
-        The bundle is closed in a first exchange and committed in a second: Open vSwitch leaves a message that it
-        refuses out of the bundle and would commit the rest, so every message must be known to be in before.
+        None: nothing had to change, and nothing was sent. The changes may come into being on the way: each is sent
+        before the next is asked for. ``at_most``: no more entries than these.
+
+        Open vSwitch leaves a message that it refuses out of the bundle and would commit the rest, so every message must
+        be known to be in before ``commit``.
+
+        Raises BundleRefused, SwitchSilent, and what making the changes raises; in every case nothing was changed.
+        """
+        self._bundles += 1
+        bundle = FilledBundle(self._bundles, self._take_xids(at_most + 4), [])
+        opened, added, close, discard = bundle.xids[0], bundle.xids[1:-3], bundle.xids[-3], bundle.xids[-2]
+        octets = filling(bundle.number, opened, added, noted(changes, bundle.entries, at_most))
+        first = next(octets, None)
+        if first is None:
+            return None
+        closed = messages.bundle_control(Bundle.CLOSE, bundle.number, close)
+        try:
+            _refuse(bundle, _errors(self._ask(bundle.xids, close, chain((first,), octets, (closed,)))))
+        except Exception:
+            with suppress(SwitchSilent):
+                self._send(messages.bundle_control(Bundle.DISCARD, bundle.number, discard))
+            raise
+        return bundle
+
+    def commit(
+        self, bundle: FilledBundle, cookies: Collection[int] = (), decode: Decode = messages.decode_flow_stats
+    ) -> Reading:
+        """Commits what ``fill`` has filled, and reads back what the switch then holds, as ``read`` does.
 
         Raises BundleRefused (nothing was changed) and SwitchSilent (not known what was changed: read again).
         """
-        entries = change.entries
-        xids = self._take_xids(len(entries) + 5 + max(1, len(cookies)))
-        opened, added, (close, commit, barrier) = xids[0], xids[1 : len(entries) + 1], xids[len(entries) + 1 :][:3]
-        self._bundles += 1
-        bundle = self._bundles
-        closed = messages.bundle_control(Bundle.CLOSE, bundle, close)
-        errors = _errors(self._ask(xids, close, chain(filling(bundle, opened, added, change), (closed,))))
-        if errors:
-            self._send(messages.bundle_control(Bundle.DISCARD, bundle, commit))
-            raise _refusal(errors, added, entries)
-        end = messages.bundle_control(Bundle.COMMIT, bundle, commit) + messages.barrier_request(barrier)
-        answers = self._ask(xids, xids[-1], [end + _questions(xids[len(entries) + 4 :], cookies)])
-        reading = _reading(_without_errors(answers, xids[: len(entries) + 4], errors), decode)
-        if errors:
-            raise _refusal(errors, added, entries)
-        return reading
+        commit, barrier = bundle.xids[-2:]
+        end = messages.bundle_control(Bundle.COMMIT, bundle.number, commit) + messages.barrier_request(barrier)
+        _refuse(bundle, _errors(self._ask(bundle.xids, barrier, [end])))
+        return self.read(cookies, decode)
 
     def _take_xids(self, count: int) -> range:
         """Transaction ids that nothing else on this connection uses: Ryu counts its own up from ``datapath.xid``."""
@@ -251,21 +264,11 @@ def _errors(answers: Iterable[bytes]) -> list[SwitchError]:
     return [error for error in map(messages.decode_error, answers) if error is not None]
 
 
-def _without_errors(answers: Iterable[bytes], xids: range, errors: list[SwitchError]) -> Iterator[bytes]:
-    """The answers; errors over one of the xids are put aside into ``errors``."""
-    for answer in answers:
-        error = messages.decode_error(answer)
-        if error is not None and error.xid in xids:
-            errors.append(error)
-        else:
-            yield answer
-
-
-def _refusal(errors: Sequence[SwitchError], added: range, entries: Sequence[SwitchEntry]) -> BundleRefused:
-    """The first error that names an entry, else the first error."""
-    named = [error for error in errors if error.xid in added]
-    error = (named or errors)[0]
-    return BundleRefused(error, entries[added.index(error.xid)] if named else None)
+def _refuse(bundle: FilledBundle, errors: Sequence[SwitchError]) -> None:
+    """Raises BundleRefused if there are errors: over the first that names an entry, else over the first."""
+    if errors:
+        error = next((error for error in errors if bundle.entry(error.xid)), errors[0])
+        raise BundleRefused(error, bundle.entry(error.xid))
 
 
 def _error_text(error: SwitchError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from ryu_apps.flows.flow import is_ours
 from ryu_apps.openflow.wire import Identity, SwitchEntry
@@ -29,6 +30,18 @@ class Change:
     def __len__(self) -> int:
         return len(self.add) + len(self.replace) + len(self.delete)
 
+    @classmethod
+    def together(cls, changes: Collection[Change]) -> Change:
+        """One after the other, as one."""
+        if len(changes) == 1:
+            (change,) = changes
+            return change
+        return cls(
+            tuple(chain.from_iterable(change.add for change in changes)),
+            tuple(chain.from_iterable(change.replace for change in changes)),
+            tuple(chain.from_iterable(change.delete for change in changes)),
+        )
+
 
 def plan(desired: Iterable[Pair], installed: Iterable[Pair], swept: Collection[int] = ()) -> Change:
     """The change from ``installed`` to ``desired``, which are entries, or the items of tables.
@@ -36,7 +49,10 @@ def plan(desired: Iterable[Pair], installed: Iterable[Pair], swept: Collection[i
     Entries of others go from the ``swept`` tables. Elsewhere they are touched only where they sit at an identity
     (table, priority, match) that a desired entry needs: an OpenFlow table holds one entry per identity.
     """
-    there, wanted = dict(installed), dict(desired)
+    there = dict(installed)
+    if not there:
+        return Change(tuple(map(_entry, desired)))
+    wanted = dict(desired)
     gone = map(_entry, ((identity, there[identity]) for identity in there.keys() - wanted.keys()))
     return Change(
         tuple(map(_entry, [pair for pair in wanted.items() if pair[0] not in there])),

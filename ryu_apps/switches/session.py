@@ -16,14 +16,15 @@ from ryu_apps.openflow.shapes import Identity
 from ryu_apps.policy.changes import HANGUP
 from ryu_apps.policy.file import CompiledPolicy, without_collection
 from ryu_apps.switches.account import LastChange, Refusal, SwitchAccount
+from ryu_apps.switches.bundle import FilledBundle
 from ryu_apps.switches.connection import BundleRefused, Connection, Reading, SwitchSilent, bridge_name
-from ryu_apps.switches.drift import matters
+from ryu_apps.switches.drift_repair import DueUpdates, repair
 from ryu_apps.switches.inbox import GAP, Inbox
 from ryu_apps.switches.intake import hand_to, hang_up
 from ryu_apps.switches.last_reading import LastReading
 from ryu_apps.switches.peers import complaints
-from ryu_apps.switches.plan import Change, plan
-from ryu_apps.switches.repairs import RepairBudget
+from ryu_apps.switches.plan import Change
+from ryu_apps.switches.rollout import Rollout, at_once, left_over, rollout, rollout_by_reading
 from ryu_apps.switches.session_log import (
     facts,
     refusal_of,
@@ -34,7 +35,7 @@ from ryu_apps.switches.session_log import (
     title,
 )
 from ryu_apps.switches.sieve import Sieve
-from ryu_apps.switches.target import Target, difference, left_over, target
+from ryu_apps.switches.target import Draft, Target
 
 LOG = logging.getLogger("privacy_router")
 
@@ -69,8 +70,7 @@ class Session:
         self._watched = False  # the switch tells what others change
         self._target: Target | None = None  # what the switch was last seen to hold
         self._settled = False  # and that it still holds it, as far as it tells
-        self._budget = RepairBudget()
-        self._postponed: dict[Identity, Update] = {}
+        self._due_updates = DueUpdates()
         self._last_reading = LastReading()
 
     def open(self, datapath: Any) -> Connection:
@@ -163,106 +163,83 @@ class Session:
         if not self._is_ours(ports, compiled, trigger):
             self.verdict = Verdict(compiled, None)
             return
-        wanted, known = self._targeted(compiled, ports), self._target
-        if wanted.absent_ports and (known is None or wanted.absent_ports != known.absent_ports):
-            report_waiting(self.account, wanted)
-        if known and self._settled and known.swept == wanted.swept and not _UNKNOWN & set(triggers):
-            change = plan(*difference(wanted, known), wanted.swept)
-        else:
-            change = self._difference(connection, wanted)
+        known, way = self._target, self._way(connection, compiled, ports, triggers)
         self.work["plans"] += 1
-        if change:
-            self._commit(connection, change, wanted, trigger, started)
-            self.verdict = Verdict(compiled, self.account.last_change)
-            return
-        self._target, self._settled = wanted, self._watched
-        self.verdict = Verdict(compiled, None)
-        level = logging.DEBUG if trigger == POLLED or trigger.startswith("port ") else logging.INFO
-        message = "%s: %s: %d flow entries in place, nothing sent, in %.1f ms"
-        LOG.log(level, message, title(self.account), trigger, len(wanted.entries), _milliseconds_since(started))
+        changed = self._carry_out(connection, way, trigger, started)
+        self.verdict = Verdict(compiled, self.account.last_change if changed else None)
+        if way.target.absent_ports and (known is None or way.target.absent_ports != known.absent_ports):
+            report_waiting(self.account, way.target)
+        if not changed:
+            level = logging.DEBUG if trigger == POLLED or trigger.startswith("port ") else logging.INFO
+            message = "%s: %s: %d flow entries in place, nothing sent, in %.1f ms"
+            entries = len(way.target.entries)
+            LOG.log(level, message, title(self.account), trigger, entries, _milliseconds_since(started))
 
-    def _difference(self, connection: Connection, wanted: Target) -> Change:
-        """What has to change, by all that the switch holds."""
+    def _way(
+        self, connection: Connection, compiled: CompiledPolicy, ports: Mapping[str, int], triggers: tuple[str, ...]
+    ) -> Rollout:
+        """From what the switch is known to hold, or else from a reading."""
+        known, draft = self._target, Draft(compiled, ports, self._target)
+        if draft.target is not known:
+            self.work["targets"] += 1
+        if known and self._settled and known.swept == draft.target.swept and not _UNKNOWN & set(triggers):
+            return rollout(draft, known.entries, _others_turn)
         self.work["readings"] += 1
-        sieve = Sieve(wanted.entries)
-        found = connection.read(decode=sieve).entries
-        return plan(sieve.missing.items(), found, wanted.swept)
+        return rollout_by_reading(draft, lambda sieve: connection.read(decode=sieve).entries, _others_turn)
 
     def _repair(self, connection: Connection, wanted: Target, updates: dict[Identity, Update]) -> None:
-        """Puts back what others changed of ours. The updates say where to look, the switch what is there now."""
+        """Puts back what others changed of ours."""
         started = time.monotonic()
-        due = {
-            identity: update
-            for identity, update in updates.items()
-            if matters(update, wanted) and self._is_due(identity, update, started)
-        }
+        due = self._due_updates.of(updates, wanted, self._inbox, started)
         if not due:
             return
+        trigger = "drift in %d flow entries"
         if len(due) > _READ_BACK_ITEMS:
             self._settled = False
-            self._reconcile(connection, (f"drift in {len(due)} flow entries",))
+            self._reconcile(connection, (trigger % len(due),))
             return
-        cookies = {update.entry.cookie for update in due.values()}
-        rights = [entry for entry in map(wanted.entry, due) if entry is not None]
-        cookies |= {entry.cookie for entry in rights}
         self.work["readings of items"] += 1
-        found = connection.read(cookies).entries
-        there = {entry.identity: entry for entry in found if entry.identity in due}
-        change = plan(rights, there.values(), wanted.swept)
+        change, there = repair(connection, wanted, due)
         self.work["plans"] += 1
-        if change:
-            self._commit(connection, change, wanted, f"drift in {len(change)} flow entries", started)
+        if self._carry_out(connection, at_once(wanted, change), trigger % len(change), started):
             report_drift(self.account, change, wanted, there)
-            spent = [entry for entry in change.entries if self._budget.spend(entry.identity, started)]
-            for entry in spent:
+            for entry in self._due_updates.repaired(change, started):
                 report_fight(self.account, entry, wanted)
 
-    def _is_due(self, identity: Identity, update: Update, now: float) -> bool:
-        """Whether the entry may be looked after now; if not, it comes back by itself when it may."""
-        wait = self._budget.due(identity, now) - now
-        if wait <= 0:
-            return True
-        if identity not in self._postponed:
-            hub.spawn_after(wait, self._resume, identity, self._inbox)
-        self._postponed[identity] = update
-        return False
-
-    def _resume(self, identity: Identity, inbox: Inbox) -> None:
-        inbox.note_update(self._postponed.pop(identity))
-
-    def _targeted(self, compiled: CompiledPolicy, ports: Mapping[str, int]) -> Target:
-        """Made anew only for another policy or other ports."""
-        known = self._target
-        if known is not None and known.compiled is compiled and known.ports == ports:
-            return known
-        self.work["targets"] += 1
-        return target(compiled, ports, lambda: hub.sleep(0), known)
-
-    def _commit(self, connection: Connection, change: Change, wanted: Target, trigger: str, started: float) -> None:
+    def _carry_out(self, connection: Connection, way: Rollout, trigger: str, started: float) -> bool:
+        """Sends, commits and reads back what has to change; False if nothing has to, and nothing was sent."""
         was_settled, self._settled = self._settled, False
-        changed = change.entries
-        few = self._watched and len(changed) <= min(_READ_BACK_ITEMS, len(wanted.entries) // 4)
-        self.work["bundles"] += 1
-        self.work["messages"] += len(changed)
         refusal = reason = None
         try:
-            sieve = Sieve(dict((*change.replace, *change.add)) if few else wanted.entries)
-            after = connection.commit(change, {entry.cookie for entry in changed} if few else (), sieve)
-        except BundleRefused as refused:
-            refusal = refusal_of(refused, wanted)
-            reason = f"bundle refused, nothing changed: {refusal}"
-            self._settled = was_settled
-        else:
-            left = left_over(change, sieve.missing, after.entries)
+            bundle = connection.fill(way.changes(), way.at_most)
+            if bundle is None:
+                self._target, self._settled = way.target, self._watched
+                return False
+            left = self._commit(connection, bundle, way)
             if left:
                 reason = f"committed, but the read-back differs in {left} flow entries"
             else:
-                self._target, self._settled = wanted, self._watched
-        self._keep(change, started, trigger, reason, refusal)
+                self._target, self._settled = way.target, self._watched
+        except BundleRefused as refused:
+            refusal = refusal_of(refused, way.target)
+            reason = f"bundle refused, nothing changed: {refusal}"
+            self._settled = was_settled
+        self.work["bundles"] += 1
+        self.work["messages"] += len(way.change)
+        self._keep(way.change, started, trigger, reason, refusal)
         if reason:
             self._inbox.note_later(AGAIN, AGAIN_SECONDS)
         assert self.account.last_change is not None
         report_change(self.account, self.account.last_change)
+        return True
+
+    def _commit(self, connection: Connection, bundle: FilledBundle, way: Rollout) -> int:
+        """How many entries are not as they should be after it. A small change is read back without all the rest."""
+        change, wanted = way.change, way.target.entries
+        few = self._watched and len(change) <= min(_READ_BACK_ITEMS, len(wanted) // 4)
+        sieve = Sieve(dict((*change.replace, *change.add)) if few else wanted)
+        after = connection.commit(bundle, {entry.cookie for entry in change.entries} if few else (), sieve)
+        return left_over(change, sieve.missing, after.entries)
 
     def _is_ours(self, ports: Mapping[str, int], compiled: CompiledPolicy, trigger: str) -> bool:
         name, bridge = bridge_name(ports), compiled.policy.bridge_name
@@ -288,6 +265,10 @@ class Session:
             refusal=refusal,
         )
         self.account = replace(self.account, last_change=last, changes_total=self.account.changes_total + last.bundles)
+
+
+def _others_turn() -> None:
+    hub.sleep(0)
 
 
 def _milliseconds_since(started: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,9 +13,9 @@ from ryu_apps.openflow.oxm import decode_match, match_of
 from ryu_apps.openflow.shapes import IDENTITY, Identity, IdentityEncoder
 from ryu_apps.openflow.wire import Encoder, SwitchEntry, actions_of
 from ryu_apps.policy.file import CompiledPolicy
-from ryu_apps.switches.plan import Change, Pair
 
-_PORTION = 2000  # entries between two turns of others; some 20 ms
+_PORTION = 2000  # entries between two turns of others; some 5 ms
+_NOTHING: Mapping[Identity, bytes] = {}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Target:
     compiled: CompiledPolicy
     ports: Mapping[str, int]
     entries: Mapping[Identity, bytes]  # identity -> content
-    waiting: tuple[FlowEntry, ...]  # for ports that the switch does not have: left out, or dropping
+    waiting: Sequence[FlowEntry]  # for ports that the switch does not have: left out, or dropping
 
     def entry(self, identity: Identity) -> SwitchEntry | None:
         content = self.entries.get(identity)
@@ -40,15 +40,11 @@ class Target:
 
     def flows(self, identities: Iterable[Identity]) -> dict[Identity, FlowEntry]:
         """The policy's entries at these identities. Looks through all of the policy's: best asked once for many."""
-        sought, identity_of = set(identities), IdentityEncoder(self.ports)
+        sought = set(identities)
         heads = {identity[: IDENTITY.size] for identity in sought}
-        found: dict[Identity, FlowEntry] = {}
-        for flow in self.compiled.entries:
-            if IDENTITY.pack(flow.table, flow.priority) in heads:
-                identity = identity_of(flow.table, flow.priority, flow.match)
-                if identity is not None and identity in sought:
-                    found[identity] = flow
-        return found
+        likely = [flow for flow in self.compiled.entries if IDENTITY.pack(flow.table, flow.priority) in heads]
+        pairs = zip(IdentityEncoder(self.ports).identities(likely), likely, strict=True)
+        return {identity: flow for identity, flow in pairs if identity is not None and identity in sought}
 
     def text(self, entry: SwitchEntry, flow: FlowEntry | None) -> str:
         """An entry for people: item, ovs-ofctl text and the document's line; what the policy lacks, as it is."""
@@ -65,43 +61,52 @@ class Target:
         return f"{head},{fields + ',' if fields else ''}actions={actions_of(entry.instructions, names)}"
 
 
-def target(
-    compiled: CompiledPolicy, ports: Mapping[str, int], pause: Callable[[], object], known: Target | None = None
-) -> Target:
-    """``pause`` is called now and then: 100,000 entries take a quarter of a second.
+class Draft:
+    """A target in the making, portion by portion: 100,000 routes take half a second. Whole after the last portion.
 
-    Of a ``known`` target the entries are taken over whose flow entries are the very same objects.
+    Of a ``known`` target the entries are taken over whose flow entries are the very same objects; then it is whole at
+    once, and all one portion.
     """
-    if known is not None and known.ports == ports:
-        gone, come = reuse.difference(known.compiled.entries, compiled.entries)
-        if len(gone) + len(come) <= len(compiled.entries) // 2:
-            altered = _altered(known, compiled, gone, come)
-            if _is_one_to_one(altered):
-                return altered
-    entries: dict[Identity, bytes] = {}
-    waiting: list[FlowEntry] = []
-    encoder = Encoder(ports)
-    for portion in _portions(compiled.entries):
-        waiting += encoder.encode(portion, entries)
-        pause()
-    return Target(compiled, dict(ports), entries, tuple(waiting))
+
+    def __init__(self, compiled: CompiledPolicy, ports: Mapping[str, int], known: Target | None = None) -> None:
+        made = _altered(known, compiled, ports) if known else None
+        self._entries: dict[Identity, bytes] = {}
+        self._waiting: list[FlowEntry] = []
+        self.target = made or Target(compiled, dict(ports), self._entries, self._waiting)
+        self._portions = iter([(made.entries, _NOTHING)]) if made else self._encoded()
+
+    def portions(self) -> Iterator[tuple[Mapping[Identity, bytes], Mapping[Identity, bytes]]]:
+        """(the portion's entries, what earlier portions had in their place). To be taken once.
+
+        The general rules keep entries of one identity apart. Where there are two nevertheless the later one counts.
+        """
+        return self._portions
+
+    def whole(self, pause: Callable[[], object]) -> Target:
+        """The target, made to its end; ``pause`` is called now and then."""
+        for _ in self._portions:
+            pause()
+        return self.target
+
+    def _encoded(self) -> Iterator[tuple[Mapping[Identity, bytes], Mapping[Identity, bytes]]]:
+        encoder, entries, flows = Encoder(self.target.ports), self._entries, iter(self.target.compiled.entries)
+        while some := tuple(islice(flows, _PORTION)):
+            portion: dict[Identity, bytes] = {}
+            self._waiting += encoder.encode(some, portion)
+            earlier = {identity: entries[identity] for identity in portion.keys() & entries.keys()}
+            entries.update(portion)
+            yield portion, earlier
 
 
-def _portions(entries: tuple[FlowEntry, ...]) -> Iterator[tuple[FlowEntry, ...]]:
-    several = iter(entries)
-    while portion := tuple(islice(several, _PORTION)):
-        yield portion
-
-
-def _is_one_to_one(made: Target) -> bool:
-    """Whether each flow entry has an identity of its own: if not, another may be left where one has gone."""
-    left_out = sum(flow.in_port is not None and flow.in_port not in made.ports for flow in made.waiting)
-    return len(made.entries) + left_out == len(made.compiled.entries)
-
-
-def _altered(
-    known: Target, compiled: CompiledPolicy, gone: Collection[FlowEntry], come: Collection[FlowEntry]
-) -> Target:
+def _altered(known: Target, compiled: CompiledPolicy, ports: Mapping[str, int]) -> Target | None:
+    """A target made of the known one, or that one; None if it has to be made from nothing."""
+    if known.ports != ports:
+        return None
+    if known.compiled is compiled:
+        return known
+    gone, come = reuse.difference(known.compiled.entries, compiled.entries)
+    if len(gone) + len(come) > len(compiled.entries) // 2:
+        return None
     entries, encoder, no_longer = dict(known.entries), Encoder(known.ports), set(map(id, gone))
     old: dict[Identity, bytes] = {}
     encoder.encode(gone, old)
@@ -109,21 +114,11 @@ def _altered(
         del entries[identity]
     waiting = [flow for flow in known.waiting if id(flow) not in no_longer]
     waiting += encoder.encode(come, entries)
-    return Target(compiled, known.ports, entries, tuple(waiting))
+    made = Target(compiled, known.ports, entries, waiting)
+    return made if _is_one_to_one(made) else None
 
 
-def difference(wanted: Target, known: Target) -> tuple[list[Pair], list[Pair]]:
-    """What a plan from ``known`` to ``wanted`` has to look at of the two: what is not the very same object in both."""
-    there = known.entries
-    new = [pair for pair in wanted.entries.items() if there.get(pair[0]) is not pair[1]]
-    old = [(identity, there[identity]) for identity, _ in new if identity in there]
-    if len(wanted.entries) - len(new) + len(old) < len(there):
-        old += [(identity, there[identity]) for identity in there.keys() - wanted.entries.keys()]
-    return new, old
-
-
-def left_over(change: Change, missing: Collection[Identity], others: Collection[SwitchEntry]) -> int:
-    """How many entries of a change are not as they should be after it: ``missing`` was not found, ``others`` were."""
-    found = {entry.identity for entry in others}
-    wrong = sum(entry.identity in missing for entry in (*change.replace, *change.add)) if missing else 0
-    return wrong + sum(entry.identity in found for entry in change.delete)
+def _is_one_to_one(made: Target) -> bool:
+    """Whether each flow entry has an identity of its own: if not, another may be left where one has gone."""
+    left_out = sum(flow.in_port is not None and flow.in_port not in made.ports for flow in made.waiting)
+    return len(made.entries) + left_out == len(made.compiled.entries)

@@ -8,7 +8,8 @@ from pathlib import Path
 import eventlet
 from eventlet.green import socket
 
-from ryu_apps.switches.connection import Connection
+from ryu_apps.switches.connection import Connection, Reading
+from ryu_apps.switches.plan import Change
 
 
 class PlainDatapath:
@@ -36,3 +37,9 @@ class PlainDatapath:
                     self.connection.take(pending[:length])
                 pending = pending[length:]
         self.connection.ended()
+
+
+def committed(connection: Connection, change: Change) -> Reading:
+    """What the switch holds after the change."""
+    bundle = connection.fill([change], len(change))
+    return connection.commit(bundle) if bundle else connection.read()

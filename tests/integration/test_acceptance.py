@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from match_examples import ACTIONS, MATCHES
-from plain_datapath import PlainDatapath
+from plain_datapath import PlainDatapath, committed
 from policy_documents import EXAMPLE
 from random_policies import PORTS, PRIVACY
 from switch_sandbox import Sandbox, Switch
@@ -54,11 +54,11 @@ def refused(connection: Connection, entries: tuple[FlowEntry, ...]) -> FlowEntry
     reading = connection.read()
     change = Change(add=tuple(switch_entry(entry, reading.ports) for entry in entries))
     try:
-        after = connection.commit(change)
+        after = committed(connection, change)
     except BundleRefused as refusal:
         assert refusal.entry is not None, refusal
         return entries[change.add.index(refusal.entry)]
-    connection.commit(plan((), after.entries))
+    committed(connection, plan((), after.entries))
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -15,12 +16,13 @@ from ryu_apps.flows.flow import Action, FlowEntry, GotoTable, Match, Output, Set
 from ryu_apps.openflow import messages
 from ryu_apps.openflow.messages import Bundle, Kind
 from ryu_apps.openflow.oxm import Oxm, decode_match
-from ryu_apps.openflow.wire import SwitchEntry, switch_entry
+from ryu_apps.openflow.wire import Identity, SwitchEntry, switch_entry
 from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.switches.bundle import filling
 from ryu_apps.switches.plan import Change, plan
+from ryu_apps.switches.rollout import left_over, rollout
 from ryu_apps.switches.sieve import Sieve
-from ryu_apps.switches.target import Target, difference, left_over, target
+from ryu_apps.switches.target import Draft, Target
 
 PORTS = {"internal_100": 3, "warp0": 17, "internal_200": 5, "internal_201": 6, "nm-privacy": 9}
 ABSENT = "internal_101"
@@ -66,7 +68,26 @@ def compiled(flows: list[FlowEntry]) -> CompiledPolicy:
 
 
 def made(policy: CompiledPolicy, known: Target | None = None) -> Target:
-    return target(policy, PORTS, lambda: None, known)
+    return Draft(policy, PORTS, known).whole(lambda: None)
+
+
+def way(policy: CompiledPolicy, held: Mapping[Identity, bytes], known: Target | None = None) -> Change:
+    """All that a rollout sends."""
+    rolled = rollout(Draft(policy, PORTS, known), held, lambda: None)
+    for _ in rolled.changes():
+        pass
+    return rolled.change
+
+
+def carried_out(held: Mapping[Identity, bytes], change: Change, at_most: int) -> dict[Identity, bytes]:
+    """What a switch holds after it, message by message in the order of an ordered bundle."""
+    assert len(change) <= at_most
+    table = dict(held)
+    table.update(change.replace)
+    table.update(change.add)
+    for entry in change.delete:
+        del table[entry.identity]
+    return table
 
 
 def in_any_order(change: Change) -> tuple[list[SwitchEntry], ...]:
@@ -110,7 +131,7 @@ def test_by_what_has_changed_or_from_nothing_gives_the_same(number: int) -> None
         whole, wanted = made(policy), made(policy, known)
         assert wanted.entries == whole.entries, SEED + number
         assert set(map(id, wanted.waiting)) == set(map(id, whole.waiting)), SEED + number
-        step = plan(*difference(wanted, known), wanted.swept)
+        step = way(policy, known.entries, known)
         by_all = plan(wanted.entries.items(), known.entries.items(), wanted.swept)
         assert in_any_order(step) == in_any_order(by_all), SEED + number
         known = wanted
@@ -126,6 +147,44 @@ def test_two_entries_of_one_identity_are_never_lost() -> None:
         one = CompiledPolicy(PrivacyRouter(), (*others, left), "r")
         assert made(one, made(both)).entries == made(one).entries
         assert made(both, made(one)).entries == made(both).entries
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_a_rollout_in_portions_is_the_same_change(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(SEED + number)
+    monkeypatch.setattr("ryu_apps.switches.target._PORTION", rng.randrange(1, 30))
+    some = list(compiled([some_flow(rng) for _ in range(80)]).entries)
+    policy = compiled(some[:60])
+    foreign = {rng.randbytes(3) + bytes(1): SwitchEntry.of(0, 1, b"", b"", 7).content for _ in range(3)}
+    for held in ({}, made(policy).entries, {**made(compiled(some[40:])).entries, **foreign}):
+        expected = plan(made(policy).entries.items(), held.items(), made(policy).swept)
+        assert in_any_order(way(policy, held)) == in_any_order(expected), SEED + number
+
+
+def test_of_two_entries_of_one_identity_the_later_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the switch holds, and whether both are sent together or not."""
+    first = FlowEntry(20, 90, fields(ip="", nw_dst="100.64.0.1"), (Output("warp0"),), "first")
+    second = FlowEntry(20, 90, fields(ip="", nw_dst="100.64.0.1/32"), (), "second")
+    other, gone = (FlowEntry(20, priority, (), (), "x") for priority in (1, 2))
+    policy = CompiledPolicy(PrivacyRouter(), (first, other, second), "r")
+    for portion in (1, 2, 3):
+        monkeypatch.setattr("ryu_apps.switches.target._PORTION", portion)
+        for held in ([], [first], [second], [gone], [first, gone], [second, gone], [second, other]):
+            before = made(compiled(held)).entries
+            rolled = rollout(Draft(policy, PORTS), before, lambda: None)
+            after = dict(before)
+            for change in rolled.changes():
+                after = carried_out(after, change, rolled.at_most)
+            assert after == rolled.target.entries == made(compiled([other, second])).entries
+
+
+def test_a_target_is_made_while_its_first_changes_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ryu_apps.switches.target._PORTION", 10)
+    policy = compiled([FlowEntry(20, number, (), (), "x") for number in range(35)])
+    turns: list[None] = []
+    rolled = rollout(Draft(policy, PORTS), {}, lambda: turns.append(None))
+    sizes = [(len(change), len(rolled.target.entries)) for change in rolled.changes()]
+    assert sizes == [(10, 10), (10, 20), (10, 30), (5, 35)] and len(turns) == 4
 
 
 def test_what_is_left_over_after_a_change() -> None:
@@ -144,7 +203,11 @@ def test_only_what_changed_is_made_anew() -> None:
     del flows[70]
     wanted = made(compiled(flows), known)
     assert sum(known.entries[identity] is content for identity, content in wanted.entries.items()) == 98
-    assert [len(each) for each in difference(wanted, known)] == [1, 2]
+    assert in_any_order(way(compiled(flows), known.entries, known)) == (
+        [],
+        [SwitchEntry(*pair) for pair in wanted.entries.items() if known.entries[pair[0]] != pair[1]],
+        [SwitchEntry(*pair) for pair in known.entries.items() if pair[0] not in wanted.entries],
+    )
 
 
 def test_a_bundle_is_filled_as_message_by_message() -> None:
@@ -159,7 +222,15 @@ def test_a_bundle_is_filled_as_message_by_message() -> None:
     for xid, entry in zip(xids, change.entries, strict=True):
         make = messages.delete_message if entry in change.delete else messages.add_message
         expected.append(messages.bundle_add(make(entry, xid), 9, xid))
-    assert b"".join(filling(9, 5, xids, change)) == b"".join(expected)
+    assert b"".join(filling(9, 5, xids, [change])) == b"".join(expected)
+    parts = [
+        Change(delete=change.delete),
+        Change(replace=change.replace[:7]),
+        Change(),
+        Change(replace=change.replace[7:]),
+    ]
+    assert b"".join(filling(9, 5, iter(xids), [*parts, Change(change.add)])) == b"".join(expected)
+    assert list(filling(9, 5, xids, [Change(), Change()])) == []  # not even opened
 
 
 def reply(entries: list[SwitchEntry]) -> bytes:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from ryu_apps.flows.flow import COOKIE_MARK, COOKIE_MASK, is_ours
 from ryu_apps.openflow.wire import (
@@ -33,6 +34,7 @@ _ALL_TABLES = 0xFF
 _WHOLE_COOKIE = 0xFFFFFFFFFFFFFFFF
 
 _FLOW_STATS_ENTRY = struct.Struct("!HBxI4xHHHH4xQQQ2xH")
+_FIRST = 16  # the offset of the first entry in a reply
 _FLOW_STATS_LENGTHS = struct.Struct("!H48xH")
 _FLOW_MOD_BODY = struct.Struct("!QQBBHHHIIIH2x")
 _HEADER_FORMAT = struct.Struct("!BBHI")
@@ -161,30 +163,49 @@ def decode_flow_stats(reply: bytes) -> Iterator[InstalledEntry]:
 def sift_flow_stats(reply: bytes, missing: dict[Identity, bytes]) -> Iterator[InstalledEntry]:
     """The same, but of the entries of the table ``missing`` those that are as it says are taken out of it instead.
 
-    They are compared as octets, without a look into them: a table that is as it should be costs next to nothing.
+    They are compared as octets, without a look into them, and most entries have the lengths of the one before them: a
+    table that is as it should be costs next to nothing.
     """
-    take = missing.pop
-    for offset, length, match_length in _flow_stats(reply):
-        match_end = offset + 48 + match_length
-        identity = reply[offset + 2 : offset + 3] + reply[offset + 12 : offset + 14] + reply[offset + 52 : match_end]
-        content = reply[offset + 14 : offset + 32] + reply[match_end + (-match_length & 7) : offset + length]
-        if take(identity, None) != content:
-            yield _installed(reply, offset, length, match_length)
+    take, octets, offset = missing.pop, memoryview(reply), _FIRST
+    end = len(reply) if multipart_kind(reply) == _FLOW_STATS else offset
+    while offset < end:
+        length, match_length = _lengths(reply, offset)
+        alike = octets[offset : end - (end - offset) % length]
+        for own, table, priority, head, match, tlvs, instructions in _layout(length, match_length).iter_unpack(alike):
+            if own != length or match != match_length:
+                break
+            if take(table + priority + tlvs, None) != head + instructions:
+                yield _installed(reply, offset, length, match_length)
+            offset += length
+
+
+@lru_cache(maxsize=256)
+def _layout(length: int, match_length: int) -> struct.Struct:
+    """Of an entry: length, table, priority, timeouts to cookie; the match's length and TLVs; the instructions."""
+    padding = -match_length & 7
+    rest = length - 48 - match_length - padding
+    return struct.Struct(f"!Hs9x2s18s18xH{match_length - 4}s{padding}x{rest}s")
 
 
 def _flow_stats(reply: bytes) -> Iterator[tuple[int, int, int]]:
     """(offset, length, length of the match) of each entry, known to lie within the reply."""
     if multipart_kind(reply) != _FLOW_STATS:
         return
-    offset, end = 16, len(reply)
-    while offset < end:
-        if end - offset < _FLOW_STATS_ENTRY.size:
-            raise Malformed("a flow statistics reply that ends within an entry")
-        length, match_length = _FLOW_STATS_LENGTHS.unpack_from(reply, offset)
-        if match_length < 4 or length < 48 + match_length or offset + length > end:
-            raise Malformed("a flow statistics entry whose lengths contradict each other")
+    offset = _FIRST
+    while offset < len(reply):
+        length, match_length = _lengths(reply, offset)
         yield offset, length, match_length
         offset += length
+
+
+def _lengths(reply: bytes, offset: int) -> tuple[int, int]:
+    """Of the entry there and of its match, known to lie within the reply."""
+    if len(reply) - offset < _FLOW_STATS_ENTRY.size:
+        raise Malformed("a flow statistics reply that ends within an entry")
+    length, match_length = _FLOW_STATS_LENGTHS.unpack_from(reply, offset)
+    if match_length < 4 or length < 48 + match_length + (-match_length & 7) or offset + length > len(reply):
+        raise Malformed("a flow statistics entry whose lengths contradict each other")
+    return length, match_length
 
 
 def _installed(reply: bytes, offset: int, length: int, match_length: int) -> InstalledEntry:

@@ -308,7 +308,7 @@ def test_the_first_messages_are_sent_before_the_last_are_made(empty: World, monk
     assert at[0] == 1 and at[-1] > 5
 
 
-def test_nothing_to_change_opens_no_bundle(few_at_a_time: None, world: World) -> None:
+def test_nothing_to_change_opens_no_bundle(few_at_a_time: None, world: World, caplog: pytest.LogCaptureFixture) -> None:
     before = world.switch.opened
     world.session.wake(HANGUP)
     world.load(compiled(POLICY))
@@ -316,6 +316,7 @@ def test_nothing_to_change_opens_no_bundle(few_at_a_time: None, world: World) ->
     world.session.wake("port other added")
     world.switch.settle()
     assert world.session.work["targets"] > 1 and world.switch.opened == before
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_a_refusal_late_in_the_bundle_names_its_entry(empty: World) -> None:
@@ -375,6 +376,20 @@ def test_a_fault_in_mid_fill_discards_the_bundle(empty: World, monkeypatch: pyte
     empty.session.wake("port other added")
     empty.switch.settle()
     assert set(empty.switch.table.values()) == wanted(EXAMPLE)
+
+
+def test_what_the_read_back_lacks_is_not_confirmed_and_is_read_next_time(world: World) -> None:
+    lost = next(iter(wanted(MOVED) - wanted(EXAMPLE)))
+    apply = world.switch._apply
+    world.switch._apply = lambda command, entry, *rest: None if entry == lost else apply(command, entry, *rest)  # type: ignore[method-assign]
+    world.load(MOVED)
+    last = world.session.account.last_change
+    assert last is not None and not last.confirmed and "differs in 1 flow entries" in str(last.reason)
+    world.switch._apply = apply  # type: ignore[method-assign]
+    world.forget()
+    world.session.wake("port other added")
+    world.switch.settle()
+    assert world.session.work["readings"] == 1 and set(world.switch.table.values()) == wanted(MOVED)
 
 
 def test_what_failed_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

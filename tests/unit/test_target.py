@@ -21,7 +21,7 @@ from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.switches.bundle import filling
 from ryu_apps.switches.plan import Change, plan
 from ryu_apps.switches.rollout import left_over, rollout
-from ryu_apps.switches.sieve import Sieve
+from ryu_apps.switches.sieve import LateSieve, Sieve
 from ryu_apps.switches.target import Draft, Target
 
 PORTS = {"internal_100": 3, "warp0": 17, "internal_200": 5, "internal_201": 6, "nm-privacy": 9}
@@ -108,6 +108,13 @@ def test_every_entry_is_encoded_as_by_the_general_way() -> None:
     policy = compiled(flows)
     expected = [entry for entry in map(by_the_general_way, policy.entries) if entry is not None]
     assert dict(made(policy).entries) == dict(expected), SEED
+
+
+def test_what_the_match_decides_is_not_taken_from_the_entry_before() -> None:
+    actions = (SetField("tp_dst", "53"), Output("warp0"))
+    flows = [FlowEntry(20, 90, fields(**{word: "", "tp_dst": "1"}), actions, "x") for word in ("tcp", "udp", "tcp")]
+    entries = made(CompiledPolicy(PrivacyRouter(), tuple(flows), "r")).entries
+    assert dict(entries) == dict(switch_entry(flow, PORTS) for flow in flows)
 
 
 @pytest.mark.parametrize("number", range(60))
@@ -233,9 +240,9 @@ def test_a_bundle_is_filled_as_message_by_message() -> None:
     assert list(filling(9, 5, xids, [Change(), Change()])) == []  # not even opened
 
 
-def reply(entries: list[SwitchEntry]) -> bytes:
+def reply(entries: list[SwitchEntry], more: bool = False) -> bytes:
     body = b"".join(map(_stats, entries))
-    return messages.message(Kind.MULTIPART_REPLY, 1, struct.pack("!HH4x", 1, 0) + body)
+    return messages.message(Kind.MULTIPART_REPLY, 1, struct.pack("!HH4x", 1, more) + body)
 
 
 def test_the_sieve_lets_through_what_differs() -> None:
@@ -255,6 +262,22 @@ def test_the_sieve_lets_through_what_differs() -> None:
     sieve = Sieve(wanted)
     assert [found.entry for found in sieve(reply([*kept, turned, other, foreign]))] == [other, foreign]
     assert sieve.missing == dict((gone, altered))
+
+
+def test_what_a_long_answer_is_sieved_by_is_made_when_it_comes() -> None:
+    rng = random.Random(SEED)
+    wanted = made(compiled([some_flow(rng) for _ in range(50)])).entries
+    entries = [SwitchEntry(*pair) for pair in wanted.items()]
+    tables: list[Mapping[Identity, bytes]] = []
+
+    def make() -> Mapping[Identity, bytes]:
+        tables.append(wanted)
+        return wanted
+
+    short, long = LateSieve(make), LateSieve(make)
+    assert [found.entry for found in short(reply(entries))] == entries and short.missing is None and not tables
+    assert not list(long(reply(entries[:20], more=True))) and not list(long(reply(entries[20:49])))
+    assert long.missing == dict(entries[49:]) and len(tables) == 1
 
 
 def test_what_breaks_the_specification_does_not_pass_the_sieve() -> None:

@@ -4,80 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 from eventlet import Timeout, sleep
+from session_world import EXAMPLE, MOVED, POLICY, PORTS, World, compiled, wanted
 from table_switch import ADD, TableSwitch
 
-from policies.load import load
-from policies.model import PrivacyRouter
-from ryu_apps.flows.flow import FlowEntry
-from ryu_apps.flows.pipeline import compile_pipeline
-from ryu_apps.openflow.ofctl import entry_text
-from ryu_apps.openflow.wire import Encoder, Identity, SwitchEntry, resolve
+from ryu_apps.openflow.wire import SwitchEntry
 from ryu_apps.policy.changes import HANGUP
-from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.switches import session as session_module
 from ryu_apps.switches.session import Session
-
-DOCUMENT = Path(__file__).resolve().parents[2] / "policies/documents/privacy-router.json"
-POLICY = load(DOCUMENT)
-PORTS = {
-    name: number
-    for number, name in enumerate(
-        ("internal_100", "warp0", "internal_101", "internal_200", "internal_201", "nm-privacy"), 1
-    )
-}
-
-
-def compiled(policy: PrivacyRouter) -> CompiledPolicy:
-    return CompiledPolicy(policy, compile_pipeline(policy), "r")
-
-
-EXAMPLE = compiled(POLICY)
-ROUTES = POLICY.openflow.function_routing
-MOVED = compiled(
-    dataclasses.replace(
-        POLICY,
-        openflow=dataclasses.replace(
-            POLICY.openflow, function_routing=(*ROUTES[:-1], dataclasses.replace(ROUTES[-1], function="blob_store"))
-        ),
-    )
-)
-
-
-class World:
-    """One policy, one switch, and the sessions of controllers that came and went."""
-
-    def __init__(self) -> None:
-        self.policy = EXAMPLE
-        self.switch = TableSwitch(PORTS)
-        self.start()
-
-    def start(self) -> None:
-        """A controller starts."""
-        self.session = Session(7, lambda: self.policy)
-        self.connect()
-
-    def connect(self) -> None:
-        self.connection = self.session.open(self.switch)
-        self.switch.settle()
-
-    def forget(self) -> None:
-        """From here on requests, messages and work are counted."""
-        self.switch.messages.clear()
-        self.switch.requests.clear()
-        self.session.work.clear()
-
-    def load(self, policy: CompiledPolicy) -> None:
-        self.policy = policy
-        self.session.wake("policy file written")
-        self.switch.settle()
-
-    def entry(self, table: int, priority: int) -> SwitchEntry:
-        return next(e for e in self.switch.table.values() if (e.table, e.priority) == (table, priority))
 
 
 @pytest.fixture
@@ -86,10 +23,6 @@ def world() -> Iterator[World]:
     yield made
     made.session.disconnect(made.connection)
     sleep(0)
-
-
-def wanted(policy: CompiledPolicy) -> set[SwitchEntry]:
-    return {entry for _, entry in resolve(policy.entries, PORTS)[0]}
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -267,115 +200,6 @@ def test_a_refused_bundle_leaves_the_old_state_and_names_entry_and_line(
     world.session.wake(HANGUP)
     world.switch.settle()
     assert set(world.switch.table.values()) == wanted(MOVED)
-
-
-# A change that is sent while it is being made.
-
-
-@pytest.fixture
-def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ryu_apps.switches.target._PORTION", 4)
-    monkeypatch.setattr("ryu_apps.switches.bundle._PORTION", 3)
-
-
-@pytest.fixture
-def empty(few_at_a_time: None, world: World) -> World:
-    """A switch that has lost its entries, and a session that will find out."""
-    world.switch.table.clear()
-    world.forget()
-    return world
-
-
-def test_it_is_one_bundle_all_the_same(empty: World) -> None:
-    before, sizes = empty.switch.opened, []
-    empty.switch.on_added = sizes.append
-    empty.session.wake(HANGUP)
-    empty.switch.settle()
-    assert set(empty.switch.table.values()) == wanted(EXAMPLE)
-    assert empty.switch.opened == before + 1 and sizes == list(range(1, len(EXAMPLE.entries) + 1))
-
-
-def test_the_first_messages_are_sent_before_the_last_are_made(empty: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    encode = Encoder.encode
-    monkeypatch.setattr(Encoder, "encode", lambda self, *rest: (made.append(len(made)), encode(self, *rest))[1])
-    at: list[int] = []
-    empty.switch.on_added = lambda _count: at.append(len(made))
-    empty.policy = compiled(POLICY)
-    empty.session.wake(HANGUP)
-    empty.session._target = None
-    empty.switch.settle()
-    assert at[0] == 1 and at[-1] > 5
-
-
-def test_nothing_to_change_opens_no_bundle(few_at_a_time: None, world: World, caplog: pytest.LogCaptureFixture) -> None:
-    before = world.switch.opened
-    world.session.wake(HANGUP)
-    world.load(compiled(POLICY))
-    world.switch.ports["other"] = 99
-    world.session.wake("port other added")
-    world.switch.settle()
-    assert world.session.work["targets"] > 1 and world.switch.opened == before
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
-
-
-def test_a_refusal_late_in_the_bundle_names_its_entry(empty: World) -> None:
-    refused = sorted(wanted(EXAMPLE))[-1]
-    empty.switch.refuses = lambda entry: entry == refused
-    empty.session.wake(HANGUP)
-    empty.switch.settle()
-    last = empty.session.account.last_change
-    assert empty.switch.table == {} and empty.switch.bundles == {}
-    assert last is not None and last.refusal is not None and not last.confirmed
-    flow = next(flow for flow, entry in resolve(EXAMPLE.entries, PORTS)[0] if entry == refused)
-    assert last.refusal.entry == entry_text(flow) and last.messages == len(EXAMPLE.entries)
-
-
-def test_a_connection_lost_in_mid_fill_leaves_no_half_state(empty: World) -> None:
-    def end(count: int) -> None:
-        if count == 10:
-            empty.switch.close()
-            empty.session.disconnect(empty.connection)
-
-    empty.switch.on_added = end
-    empty.session.wake(HANGUP)
-    empty.switch.settle()
-    assert empty.switch.table == {} and empty.switch.messages == []
-    empty.switch = TableSwitch(PORTS)
-    empty.connect()
-    assert set(empty.switch.table.values()) == wanted(EXAMPLE)
-
-
-def test_another_policy_in_mid_fill_comes_next(empty: World) -> None:
-    def write(count: int) -> None:
-        if count == 10:
-            empty.policy = MOVED
-            empty.session.wake("policy file written")
-
-    empty.switch.on_added = write
-    empty.session.wake(HANGUP)
-    empty.switch.settle()
-    assert set(empty.switch.table.values()) == wanted(MOVED)
-    assert empty.session.work["bundles"] == 2
-
-
-def test_a_fault_in_mid_fill_discards_the_bundle(empty: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Encoder, flows: Collection[FlowEntry], table: dict[Identity, bytes]) -> list[FlowEntry]:
-        if count[0] == 3:
-            raise KeyError("a fault")
-        count[0] += 1
-        return encode(self, flows, table)
-
-    encode, count, before = Encoder.encode, [0], empty.switch.opened
-    empty.session._target = None
-    with monkeypatch.context() as patched:
-        patched.setattr(Encoder, "encode", fail)
-        empty.session.wake(HANGUP)
-        empty.switch.settle()
-    assert empty.switch.opened == before + 1 and empty.switch.bundles == {} and empty.switch.table == {}
-    empty.session.wake("port other added")
-    empty.switch.settle()
-    assert set(empty.switch.table.values()) == wanted(EXAMPLE)
 
 
 def test_what_the_read_back_lacks_is_not_confirmed_and_is_read_next_time(world: World) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 
 from ryu_apps.openflow.messages import Bundle, add_message, bundle_add, bundle_control, delete_message
-from ryu_apps.openflow.wire import SwitchEntry
+from ryu_apps.openflow.wire import Identity, SwitchEntry
 from ryu_apps.switches.plan import Change
 
 _PORTION = 400  # messages, some 50 KiB: what is sent at once, before other greenlets and echo replies get their turn
@@ -25,19 +26,19 @@ class FilledBundle:
 
     number: int
     xids: range  # to open it, for each entry that it may have, to close, commit and wait for it
-    entries: list[SwitchEntry]  # in the order in which they were sent
+    identities: list[Identity]  # of its entries, in the order in which they were sent
 
-    def entry(self, xid: int) -> SwitchEntry | None:
-        """The one that was sent with this xid; None if none was."""
+    def identity(self, xid: int) -> Identity | None:
+        """Of the entry that was sent with this xid; None if none was."""
         place = xid - self.xids[1]
-        return self.entries[place] if 0 <= place < len(self.entries) else None
+        return self.identities[place] if 0 <= place < len(self.identities) else None
 
 
-def noted(changes: Iterable[Change], entries: list[SwitchEntry], at_most: int) -> Iterator[Change]:
-    """The changes; their entries are noted in the order in which they are sent."""
+def noted(changes: Iterable[Change], identities: list[Identity], at_most: int) -> Iterator[Change]:
+    """The changes; their entries' identities are noted in the order in which they are sent."""
     for change in changes:
-        entries += change.entries
-        if len(entries) > at_most:
+        identities += map(itemgetter(0), change.entries)
+        if len(identities) > at_most:
             raise ValueError(f"a change of more than the {at_most} entries that were announced")
         yield change
 

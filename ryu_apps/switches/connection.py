@@ -18,7 +18,7 @@ from ryu.ofproto import ofproto_v1_3
 
 from ryu_apps.openflow import messages, monitor
 from ryu_apps.openflow.messages import Bundle, SwitchError
-from ryu_apps.openflow.wire import InstalledEntry, Malformed, SwitchEntry
+from ryu_apps.openflow.wire import Identity, InstalledEntry, Malformed, SwitchEntry
 from ryu_apps.switches.bundle import FilledBundle, filling, noted
 from ryu_apps.switches.plan import Change
 
@@ -40,10 +40,10 @@ class SwitchSilent(Exception):
 class BundleRefused(Exception):
     """The switch refused a message; nothing of the bundle was installed."""
 
-    def __init__(self, error: SwitchError, entry: SwitchEntry | None) -> None:
+    def __init__(self, error: SwitchError, identity: Identity | None) -> None:
         super().__init__(_error_text(error))
         self.error = error
-        self.entry = entry  # None: the bundle as a whole
+        self.identity = identity  # of the entry; None: the bundle as a whole
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Connection:
         self._bundles += 1
         bundle = FilledBundle(self._bundles, self._take_xids(at_most + 4), [])
         opened, added, close, discard = bundle.xids[0], bundle.xids[1:-3], bundle.xids[-3], bundle.xids[-2]
-        octets = filling(bundle.number, opened, added, noted(changes, bundle.entries, at_most))
+        octets = filling(bundle.number, opened, added, noted(changes, bundle.identities, at_most))
         first = next(octets, None)
         if first is None:
             return None
@@ -267,8 +267,8 @@ def _errors(answers: Iterable[bytes]) -> list[SwitchError]:
 def _refuse(bundle: FilledBundle, errors: Sequence[SwitchError]) -> None:
     """Raises BundleRefused if there are errors: over the first that names an entry, else over the first."""
     if errors:
-        error = next((error for error in errors if bundle.entry(error.xid)), errors[0])
-        raise BundleRefused(error, bundle.entry(error.xid))
+        error = next((error for error in errors if bundle.identity(error.xid)), errors[0])
+        raise BundleRefused(error, bundle.identity(error.xid))
 
 
 def _error_text(error: SwitchError) -> str:

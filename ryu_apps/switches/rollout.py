@@ -12,27 +12,45 @@ from ryu_apps.switches.plan import Change, Pair, plan
 from ryu_apps.switches.sieve import LateSieve
 from ryu_apps.switches.target import Draft, Target
 
+FEW = 200  # entries: more are read back with the whole table, not one by one
 
-@dataclass(frozen=True)
+
+@dataclass
 class Rollout:
-    """A target, and the changes that lead to it. When the last change has been taken, the target is whole."""
+    """A target, and the changes that lead to it. When the last change has been taken, the target is whole.
+
+    What was taken is counted. Of a large rollout only what it deletes is kept: the rest is in the target.
+    """
 
     target: Target
     at_most: int  # entries that the changes may have in all
     _changes: Iterable[Change]
+    added: int = 0
+    replaced: int = 0
+    deleted: list[SwitchEntry] = field(default_factory=list)
     _taken: list[Change] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.added + self.replaced + len(self.deleted)
 
     def changes(self) -> Iterator[Change]:
         """To be taken once."""
         for change in self._changes:
             if change:
-                self._taken.append(change)
+                self.added += len(change.add)
+                self.replaced += len(change.replace)
+                self.deleted += change.delete
+                self._taken = [*self._taken, change] if len(self) <= FEW else []
                 yield change
 
     @property
-    def change(self) -> Change:
-        """All that were taken, as one."""
-        return Change.together(self._taken)
+    def few(self) -> Change | None:
+        """All that was taken, as one change; None if it was too much to be looked at one by one."""
+        return Change.together(self._taken) if len(self) <= FEW else None
+
+    def entry(self, identity: Identity) -> SwitchEntry | None:
+        """One of those that were taken."""
+        return self.target.entry(identity) or next((it for it in self.deleted if it.identity == identity), None)
 
 
 def at_once(target: Target, change: Change) -> Rollout:
@@ -79,8 +97,13 @@ def _differing(wanted: Mapping[Identity, bytes], held: Mapping[Identity, bytes])
     return new, [(identity, held[identity]) for identity, _ in new if identity in held]
 
 
-def left_over(change: Change, missing: Collection[Identity], others: Collection[SwitchEntry]) -> int:
-    """How many entries of a change are not as they should be after it: ``missing`` was not found, ``others`` were."""
+def left_over(
+    sent: Iterable[Identity],
+    deleted: Iterable[SwitchEntry],
+    missing: Collection[Identity],
+    others: Iterable[SwitchEntry],
+) -> int:
+    """How many of the entries that were sent are not as they should be: ``missing`` was not found, ``others`` were."""
     found = {entry.identity for entry in others}
-    wrong = sum(entry.identity in missing for entry in (*change.replace, *change.add)) if missing else 0
-    return wrong + sum(entry.identity in found for entry in change.delete)
+    wrong = sum(identity in missing for identity in sent) if missing else 0
+    return wrong + sum(entry.identity in found for entry in deleted)

@@ -13,6 +13,7 @@ from ryu.lib import hub
 
 from ryu_apps.openflow.monitor import Update
 from ryu_apps.openflow.shapes import Identity
+from ryu_apps.policy import memory
 from ryu_apps.policy.changes import HANGUP
 from ryu_apps.policy.file import CompiledPolicy, without_collection
 from ryu_apps.switches.account import LastChange, Refusal, SwitchAccount
@@ -23,8 +24,7 @@ from ryu_apps.switches.inbox import GAP, Inbox
 from ryu_apps.switches.intake import hand_to, hang_up
 from ryu_apps.switches.last_reading import LastReading
 from ryu_apps.switches.peers import complaints
-from ryu_apps.switches.plan import Change
-from ryu_apps.switches.rollout import Rollout, at_once, left_over, rollout, rollout_by_reading
+from ryu_apps.switches.rollout import FEW, Rollout, at_once, left_over, rollout, rollout_by_reading
 from ryu_apps.switches.session_log import (
     facts,
     refusal_of,
@@ -45,8 +45,8 @@ _UNKNOWN = frozenset({CONNECTED, HANGUP, POLLED, AGAIN, GAP})
 
 POLL_SECONDS = 2.0  # at least, and 20 times as long as a reading takes: for switches that do not tell changes
 TAKEOVER_PATIENCE = 2.0  # seconds that an older connection has to show that it is alive
+_LARGE = 10_000  # entries: what it took to compare and send them is worth giving back
 AGAIN_SECONDS = 30.0  # after a change that did not succeed
-_READ_BACK_ITEMS = 200  # a change of more entries, or of a quarter of all, is read back with the whole table
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,8 @@ class Session:
             if triggers:
                 with without_collection():
                     self._reconcile(connection, triggers)
+                if self._target is not None and len(self._target.entries) > _LARGE:
+                    memory.give_back()
             if updates and self._settled and self._target is not None and not _UNKNOWN & set(triggers):
                 self._repair(connection, self._target, updates)
             elif updates and self.account.ours and not self._settled:
@@ -194,7 +196,7 @@ class Session:
         if not due:
             return
         trigger = "drift in %d flow entries"
-        if len(due) > _READ_BACK_ITEMS:
+        if len(due) > FEW:
             self._settled = False
             self._reconcile(connection, (trigger % len(due),))
             return
@@ -221,12 +223,12 @@ class Session:
             else:
                 self._target, self._settled = way.target, self._watched
         except BundleRefused as refused:
-            refusal = refusal_of(refused, way.target)
+            refusal = refusal_of(refused, way)
             reason = f"bundle refused, nothing changed: {refusal}"
             self._settled = was_settled
         self.work["bundles"] += 1
-        self.work["messages"] += len(way.change)
-        self._keep(way.change, started, trigger, reason, refusal)
+        self.work["messages"] += len(way)
+        self._keep(way, started, trigger, reason, refusal)
         if reason:
             self._inbox.note_later(AGAIN, AGAIN_SECONDS)
         assert self.account.last_change is not None
@@ -235,11 +237,11 @@ class Session:
 
     def _commit(self, connection: Connection, bundle: FilledBundle, way: Rollout) -> int:
         """How many entries are not as they should be after it. A small change is read back without all the rest."""
-        change, wanted = way.change, way.target.entries
-        few = self._watched and len(change) <= min(_READ_BACK_ITEMS, len(wanted) // 4)
-        sieve = Sieve(dict((*change.replace, *change.add)) if few else wanted)
-        after = connection.commit(bundle, {entry.cookie for entry in change.entries} if few else (), sieve)
-        return left_over(change, sieve.missing, after.entries)
+        wanted = way.target.entries
+        few = way.few if self._watched and len(way) <= len(wanted) // 4 else None
+        sieve = Sieve(dict((*few.replace, *few.add)) if few else wanted)
+        after = connection.commit(bundle, {entry.cookie for entry in few.entries} if few else (), sieve)
+        return left_over(bundle.identities, way.deleted, sieve.missing, after.entries)
 
     def _is_ours(self, ports: Mapping[str, int], compiled: CompiledPolicy, trigger: str) -> bool:
         name, bridge = bridge_name(ports), compiled.policy.bridge_name
@@ -250,13 +252,13 @@ class Session:
             self._target, self._settled = None, False
         return name == bridge
 
-    def _keep(self, change: Change, started: float, trigger: str, reason: str | None, refusal: Refusal | None) -> None:
+    def _keep(self, way: Rollout, started: float, trigger: str, reason: str | None, refusal: Refusal | None) -> None:
         last = LastChange(
             time=time.time(),
-            added=len(change.add),
-            replaced=len(change.replace),
-            deleted=len(change.delete),
-            messages=len(change),
+            added=way.added,
+            replaced=way.replaced,
+            deleted=len(way.deleted),
+            messages=len(way),
             bundles=int(refusal is None),
             milliseconds=_milliseconds_since(started),
             confirmed=reason is None,

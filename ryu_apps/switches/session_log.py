@@ -16,6 +16,7 @@ from ryu_apps.switches.connection import BundleRefused
 from ryu_apps.switches.drift import drift_lines
 from ryu_apps.switches.plan import Change
 from ryu_apps.switches.repairs import SECONDS_IN_A_FIGHT
+from ryu_apps.switches.rollout import Rollout
 from ryu_apps.switches.target import Target
 
 LOG = logging.getLogger("privacy_router")
@@ -55,13 +56,13 @@ def report_fight(account: SwitchAccount, entry: SwitchEntry, wanted: Target) -> 
     LOG.error(message, title(account), what, SECONDS_IN_A_FIGHT, extra=facts(account, "fight", what=what))
 
 
-def refusal_of(refused: BundleRefused, wanted: Target) -> Refusal:
-    entry = refused.entry
+def refusal_of(refused: BundleRefused, way: Rollout) -> Refusal:
+    entry = way.entry(refused.identity) if refused.identity else None
     if entry is None:
         return Refusal(str(refused))
-    flow = wanted.flows([entry.identity]).get(entry.identity)
+    flow = way.target.flows([entry.identity]).get(entry.identity)
     if flow is None:
-        return Refusal(str(refused), entry=wanted.raw_text(entry))
+        return Refusal(str(refused), entry=way.target.raw_text(entry))
     place = flow.place
     return Refusal(
         str(refused), flow.item, entry_text(flow), str(place) if place else None, place.line if place else None

@@ -56,8 +56,8 @@ def refused(connection: Connection, entries: tuple[FlowEntry, ...]) -> FlowEntry
     try:
         after = committed(connection, change)
     except BundleRefused as refusal:
-        assert refusal.entry is not None, refusal
-        return entries[change.add.index(refusal.entry)]
+        assert refusal.identity is not None, refusal
+        return entries[[entry.identity for entry in change.add].index(refusal.identity)]
     committed(connection, plan((), after.entries))
     return None
 

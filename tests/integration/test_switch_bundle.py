@@ -53,7 +53,7 @@ def test_one_bad_message_keeps_the_whole_bundle_out(connection: Connection) -> N
     good = entries(connection, 4)
     with pytest.raises(BundleRefused) as refused:
         committed(connection, Change(add=(*good[:2], BAD, *good[2:])))
-    assert refused.value.entry == BAD and "OFPBMC_BAD_PREREQ" in str(refused.value)
+    assert refused.value.identity == BAD.identity and "OFPBMC_BAD_PREREQ" in str(refused.value)
     assert connection.read().installed == ()
     assert committed(connection, Change(add=good)).entries
 
@@ -64,7 +64,7 @@ def test_what_is_refused_late_is_told_by_its_entry_whatever_came_before(connecti
     changes = (Change(add=good[:500]), Change(), Change(add=(*good[500:1800], BAD)), Change(add=good[1800:]))
     with pytest.raises(BundleRefused) as refused:
         connection.fill(changes, 5000)
-    assert refused.value.entry == BAD
+    assert refused.value.identity == BAD.identity
     assert connection.read().installed == ()
     bundle = connection.fill((Change(add=good[:500]), Change(add=good[500:])), 5000)
     assert bundle is not None and connection.read().installed == ()

@@ -74,9 +74,7 @@ def made(policy: CompiledPolicy, known: Target | None = None) -> Target:
 def way(policy: CompiledPolicy, held: Mapping[Identity, bytes], known: Target | None = None) -> Change:
     """All that a rollout sends."""
     rolled = rollout(Draft(policy, PORTS, known), held, lambda: None)
-    for _ in rolled.changes():
-        pass
-    return rolled.change
+    return Change.together(list(rolled.changes()))
 
 
 def carried_out(held: Mapping[Identity, bytes], change: Change, at_most: int) -> dict[Identity, bytes]:
@@ -196,11 +194,12 @@ def test_a_target_is_made_while_its_first_changes_are_taken(monkeypatch: pytest.
 
 def test_what_is_left_over_after_a_change() -> None:
     new, old = (switch_entry(FlowEntry(20, number, (), (), "x"), PORTS) for number in (1, 2))
-    change = Change((new,), (), (old,))
-    assert left_over(change, {}, ()) == 0
-    assert left_over(change, {new.identity: new.content}, ()) == 1
-    assert left_over(change, {}, (old,)) == 1
-    assert left_over(change, {new.identity: new.content}, (old,)) == 2
+    sent, another = (old.identity, new.identity), switch_entry(FlowEntry(20, 3, (), (), "x"), PORTS)
+    assert left_over(sent, (old,), {}, ()) == 0
+    assert left_over(sent, (old,), {another.identity: another.content}, (another,)) == 0  # somebody else's affair
+    assert left_over(sent, (old,), {new.identity: new.content}, ()) == 1
+    assert left_over(sent, (old,), {}, (old,)) == 1
+    assert left_over(sent, (old,), {new.identity: new.content}, (old,)) == 2
 
 
 def test_only_what_changed_is_made_anew() -> None:

@@ -1,6 +1,7 @@
 """Other people's objects on the router: what ``stop`` leaves, where the jumps stand among them, what is refused.
 
-The first process of a sandbox. Reports a JSON object per test on its standard output.
+The first process of a sandbox. Takes the names of tables that iptables shall have made before. Reports a JSON object
+per test on its standard output.
 """
 
 from __future__ import annotations
@@ -108,6 +109,9 @@ def collisions(lab: LanLab) -> None:
 
 def main() -> None:
     lab = LanLab(Path(sys.argv[1]))
+    for table in sys.argv[2:]:
+        for tool in ("iptables", "ip6tables"):
+            run(tool, "-t", table, "-S")
     stop_leaves_everything(lab)
     order(lab)
     collisions(lab)

@@ -63,6 +63,16 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Backend:
+    """Where one family's iptables keeps its rules, and what it does not show of the same family."""
+
+    tool: str  # "iptables" or "ip6tables"
+    legacy: bool  # it keeps them in x_tables, else in nf_tables
+    beside: tuple[str, ...] = ()  # tables with rules in the other of the two
+    ours: bool = False  # some of those rules are ours
+
+
+@dataclass(frozen=True)
 class Machine:
     """What was read of it. Settings are by namespace and key below /proc/sys, without those that are not there."""
 
@@ -72,9 +82,7 @@ class Machine:
     settings: Mapping[tuple[str, str], str] = field(default_factory=dict)
     programs: frozenset[str] = frozenset()  # names of running programs
     networkd_keeps_rules: bool | None = None  # None: systemd-networkd does not run
-    iptables: str = ""  # "nf_tables" or "legacy"
-    legacy_tables: tuple[str, ...] = ()  # tables that legacy iptables has made in the kernel
-    nftables: bool = False  # whether nftables (and so iptables-nft) has any
+    backends: tuple[Backend, ...] = ()
     bridges_without_fail_mode: tuple[str, ...] = ()  # of others
     trials: tuple[Trial, ...] = ()
 
@@ -218,21 +226,32 @@ def _networkd(machine: Machine, wanted: HostState) -> Iterator[Finding]:
 
 
 def _iptables(machine: Machine, wanted: HostState) -> Iterator[Finding]:
-    if machine.iptables == "nf_tables" and machine.legacy_tables:
-        tables = ", ".join(machine.legacy_tables)
-        yield Finding(
-            "node",
-            f"legacy iptables has rules (tables {tables}) beside those of iptables-nft: packets pass both, each blind "
-            "to the other",
-            "move the rules of the program that uses iptables-legacy (iptables-legacy-save shows them), then "
-            "iptables-legacy -F; update-alternatives --display iptables",
-        )
-    if machine.iptables == "legacy" and machine.nftables:
-        yield Finding(
-            "node",
-            "iptables is the legacy one, and nftables has rules as well: packets pass both",
-            "update-alternatives --set iptables /usr/sbin/iptables-nft, the same for ip6tables; then apply again",
-        )
+    for it in machine.backends:
+        tables = ", ".join(it.beside)
+        here, there = ("legacy", "nft") if it.legacy else ("nft", "legacy")
+        choose = f"update-alternatives --set {it.tool} /usr/sbin/{it.tool}"
+        if it.ours:
+            yield Finding(
+                "node",
+                f"{it.tool}-{there} holds rules of ours (tables {tables}), from before {it.tool} became the "
+                f"{here} one: they decide on, follow no policy, and stop leaves them",
+                f"{choose}-{there}; privacy-agent stop (some sets may be in use still); "
+                f"{choose}-{here}; privacy-agent apply",
+            )
+        elif it.beside and it.legacy:
+            yield Finding(
+                "node",
+                f"{it.tool} is the legacy one, and nftables has rules as well (tables {tables}): packets pass both",
+                f"privacy-agent stop; {choose}-nft; privacy-agent apply",
+            )
+        elif it.beside:
+            yield Finding(
+                "node",
+                f"legacy {it.tool} has rules (tables {tables}) beside those of {it.tool}-nft: packets pass both, each "
+                "blind to the other",
+                f"move the rules of the program that uses {it.tool}-legacy ({it.tool}-legacy-save shows them), then "
+                f"empty each table: {it.tool}-legacy -t TABLE -F; update-alternatives --display {it.tool}",
+            )
 
 
 def _bridges(machine: Machine, wanted: HostState) -> Iterator[Finding]:

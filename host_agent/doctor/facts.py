@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from host_agent.doctor.checks import ForeignMark, ForeignRoute, ForeignRule, Machine, Trial
-from host_agent.drivers import wireguard
+from host_agent.doctor.checks import Backend, ForeignMark, ForeignRoute, ForeignRule, Machine, Trial
+from host_agent.drivers import netfilter, nftables, wireguard
+from host_agent.drivers.chain_outline import MARK
 from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.command import run
 from host_agent.drivers.namespaces import Namespaces
@@ -26,7 +27,13 @@ SETTINGS = (
     "net/bridge/bridge-nf-call-iptables",
 )
 KERNEL = "a kernel with {0}: Debian's linux-image-amd64 has it; modprobe {1}"
+KERNELS_TABLES = KERNEL.format("NF_TABLES and NFT_COMPAT", "nf_tables nft_compat")
+LEGACY_TABLES = (
+    "it is the legacy one, which a kernel may lack (IP_NF_IPTABLES_LEGACY, IP6_NF_IPTABLES_LEGACY; modprobe ip_tables, "
+    "ip6_tables): update-alternatives --set {0} /usr/sbin/{0}-nft"
+)
 TPROXY = "-w -t mangle -A PREROUTING -p tcp -j TPROXY --on-port 1 --tproxy-mark 0x1/0x1"
+TABLES = {"iptables": ("ip", "inet"), "ip6tables": ("ip6", "inet")}  # nft(8)'s families whose rules its packets meet
 # feature, commands, cure
 TRIALS = (
     (
@@ -86,9 +93,7 @@ def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
         settings,
         _programs(),
         _networkd(Path("/")),
-        _iptables(),
-        tuple(_words(Path("/proc/net/ip_tables_names"))),
-        bool(_said("nft", "list", "tables").strip()),
+        tuple(map(_backend, TABLES)),
         _bridges(),
         tuple(_trials()),
     )
@@ -150,9 +155,16 @@ def _networkd(root: Path) -> bool | None:
     return keeps
 
 
-def _iptables() -> str:
-    found = re.search(r"\((\w+)\)", _said("iptables", "--version"))
-    return found[1] if found else ""
+def _backend(tool: str) -> Backend:
+    legacy = not nftables.works_behind(tool)
+    if not legacy:
+        text = _said(f"{tool}-legacy-save")
+        return Backend(tool, legacy, tuple(sorted(netfilter.used_tables(text))), COMMENT.search(text) is not None)
+    found: list[tuple[str, bytes]] = []
+    with suppress(OSError):  # a kernel without nf_tables
+        found = [(table, rule) for table, rule in nftables.rules() if table.split()[0] in TABLES[tool]]
+    ours = any(MARK.search(rule) for _, rule in found)
+    return Backend(tool, legacy, tuple(sorted({table for table, _ in found})), ours)
 
 
 def _bridges() -> tuple[str, ...]:
@@ -162,8 +174,11 @@ def _bridges() -> tuple[str, ...]:
 
 
 def _trials() -> Iterator[Trial]:
+    broken = [tool for tool in TABLES if not _all_work((f"{tool} -w -t mangle -S",))]
+    for tool in broken:
+        yield Trial(tool, False, KERNELS_TABLES if nftables.works_behind(tool) else LEGACY_TABLES.format(tool))
     for feature, commands, cure in TRIALS:
-        with _namespace_for_trial() as namespaces, namespaces.inside("trial"):
+        if not any(command.split()[0] in broken for command in commands):
             yield Trial(feature, _all_work(commands), cure)
     tunnels = wireguard.in_kernel() or Path("/dev/net/tun").exists()
     yield Trial("WireGuard", tunnels, "modprobe wireguard, or for wireguard-go: modprobe tun (/dev/net/tun)")
@@ -185,12 +200,14 @@ def _namespace_for_trial() -> Iterator[Namespaces]:
 
 
 def _all_work(commands: Iterable[str]) -> bool:
-    try:
-        for command in commands:
-            run(command.split())
-    except CommandFailed:
-        return False
-    return True
+    """In a network namespace made for them."""
+    with _namespace_for_trial() as namespaces, namespaces.inside("trial"):
+        try:
+            for command in commands:
+                run(command.split())
+        except CommandFailed:
+            return False
+        return True
 
 
 def _json(*command: str) -> list[dict[str, Any]]:
@@ -208,10 +225,3 @@ def _said(*command: str) -> str:
         return run(command)
     except CommandFailed:
         return ""
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []

@@ -221,7 +221,7 @@ def _words(name: str, error: OSError) -> str:
     meaning = {
         NO_TYPE: _no_type("ipv4"),
         TOO_MANY_SETS: "the kernel holds as many sets as it may: raise max_sets of the module ip_set",
-        BUSY: "a rule uses it: remove the rule first (iptables-save and ip6tables-save show it)",
+        BUSY: "a rule uses it: remove the rule first (iptables-save and ip6tables-save show it, or doctor does)",
         errno.EBUSY: "another program keeps listing it",
         NAME_TAKEN: "a set of this name appeared meanwhile",
         errno.EEXIST: f"there is a set {ASIDE} that is not ours: ipset destroy {ASIDE}",

@@ -43,7 +43,7 @@ def read(family: Family, wanted: frozenset[Chain], memory: Memory) -> Reading:
 
 def _outlined(family: Family, memory: Memory) -> Rules | None:
     """All rules of the family without their words; None where iptables does not keep them in nf_tables."""
-    if not nftables.works_behind_iptables():
+    if not nftables.works_behind(TOOLS[family][0]):
         return None
     with suppress(OSError):
         generation = nftables.generation()
@@ -56,26 +56,30 @@ def _outlined(family: Family, memory: Memory) -> Rules | None:
 
 
 def write(family: Family, text: str) -> None:
-    """Hand the text to the kernel: of each table all or nothing. Tables that are not there yet get our mark."""
-    with suppress(OSError):  # a kernel without nf_tables
-        missing = {line[1:] for line in text.splitlines() if line.startswith("*")} - nftables.tables(family).keys()
-        if missing and nftables.works_behind_iptables():
-            for table in sorted(missing):
+    """Hand the text to the kernel: of each table all or nothing. Tables of nf_tables that are not there yet get our
+    mark."""
+    if nftables.works_behind(TOOLS[family][1]):
+        named = {line[1:] for line in text.splitlines() if line.startswith("*")}
+        with suppress(OSError):  # a kernel without nf_tables: iptables will say so
+            for table in sorted(named - nftables.tables(family).keys()):
                 nftables.create(family, table)
     run([TOOLS[family][1], "--noflush", "--wait", "10"], text)
 
 
 def remove_empty_tables(family: Family) -> None:
-    """Remove the tables we made, if nobody has put anything into them."""
+    """Remove the tables we made, if nobody has put anything into them. Those of legacy iptables stay: they go with the
+    network namespace, or with the kernel's module."""
+    if not nftables.works_behind(TOOLS[family][0]):
+        return
     with suppress(OSError):
         ours = {name for name, made in nftables.tables(family).items() if made}
         if ours:
-            used = _used_tables(run([TOOLS[family][0]]))
+            used = used_tables(run([TOOLS[family][0]]))
             for table in sorted(ours - used):
                 nftables.delete(family, table)
 
 
-def _used_tables(text: str) -> set[str]:
+def used_tables(text: str) -> set[str]:
     """Tables with a rule, a chain of somebody's own, or a policy that is not to accept."""
     used, table = set(), ""
     for line in text.splitlines():

@@ -30,6 +30,7 @@ META_KEY, META_SOURCE, INCOMING_NAME = 2, 3, 6  # NFTA_META_*, NFT_META_IIFNAME
 TARGET_NAME, MARKING = 1, ("MARK", "CONNMARK")  # NFTA_TARGET_NAME
 HEAD = struct.Struct("!BBH")  # struct nfgenmsg: family, version, the ruleset's generation
 FAMILIES: dict[Family, int] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+WORDS = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # NFPROTO_*, as nft(8) calls them
 COMMENT = bytes([0, len(OWNER) + 1]) + OWNER.encode() + b"\0"  # type "comment", length, text: what nft(8) shows
 BACKENDS = {"xtables-nft-multi": True, "xtables-legacy-multi": False}  # the program behind iptables's names
 
@@ -106,10 +107,21 @@ def delete(family: Family, name: str) -> None:
     _change(DELETE_TABLE, 0, family, wire.text(NAME, name))
 
 
-def works_behind_iptables() -> bool:
-    """Known by the program that is behind the name; if it is none of those we know, it is asked."""
-    program = os.path.basename(os.path.realpath(shutil.which("iptables-restore") or ""))
-    return BACKENDS[program] if program in BACKENDS else "nf_tables" in run(["iptables-restore", "--version"])
+def works_behind(tool: str) -> bool:
+    """Known by the program that is behind the name; if it is none of those we know, it is asked. Debian lets the two
+    families' tools be chosen one by one (update-alternatives(1))."""
+    program = os.path.basename(os.path.realpath(shutil.which(tool) or ""))
+    return BACKENDS[program] if program in BACKENDS else "nf_tables" in run([tool, "--version"])
+
+
+def rules() -> list[tuple[str, bytes]]:
+    """Each rule of the caller's namespace: its table as nft(8) names it, and what the kernel says of the rule.
+
+    Raises OSError as ``tables``.
+    """
+    with NetlinkSocket(NETFILTER) as kernel:
+        bodies = kernel.list(wire.message(SUBSYSTEM << 8 | GET_RULE, wire.REQUEST | wire.DUMP, HEAD.pack(0, 0, 0)))
+    return [(f"{WORDS.get(body[0], body[0])} {text_of(attributes(body, HEAD.size)[TABLE])}", body) for body in bodies]
 
 
 def _question(kind: int, family: Family) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from host_examples import wanted
 
 from host_agent.doctor.checks import (
+    Backend,
     Finding,
     ForeignMark,
     ForeignRoute,
@@ -66,11 +67,21 @@ CASES: dict[str, tuple[Machine, str, str]] = {
     ),
     "networkd": (Machine(networkd_keeps_rules=False), "systemd-networkd removes", "ManageForeignRoutingPolicyRules=no"),
     "mixed iptables": (
-        Machine(iptables="nf_tables", legacy_tables=("mangle",)),
-        "legacy iptables",
-        "iptables-legacy -F",
+        Machine(backends=(Backend("iptables", False, ("mangle", "nat")),)),
+        "legacy iptables has rules (tables mangle, nat)",
+        "iptables-legacy -t TABLE -F",
     ),
-    "mixed nftables": (Machine(iptables="legacy", nftables=True), "nftables has rules as well", "update-alternatives"),
+    "mixed nftables": (
+        Machine(backends=(Backend("iptables", True), Backend("ip6tables", True, ("inet filter",)))),
+        "ip6tables is the legacy one, and nftables has rules as well (tables inet filter)",
+        "update-alternatives --set ip6tables /usr/sbin/ip6tables-nft",
+    ),
+    "left in nf_tables": (
+        Machine(backends=(Backend("iptables", True, ("ip mangle",), ours=True),)),
+        "iptables-nft holds rules of ours (tables ip mangle)",
+        "/usr/sbin/iptables-nft; privacy-agent stop (some sets may be in use still); update-alternatives --set iptables "
+        "/usr/sbin/iptables-legacy; privacy-agent apply",
+    ),
     "bridge": (
         Machine(bridges_without_fail_mode=("br-int",)),
         "br-int has no fail_mode",
@@ -103,8 +114,7 @@ def test_nothing_is_found_where_nothing_is() -> None:
         routes=(ForeignRoute(NODE, 254, "default"), ForeignRoute("ct101", 100, "default")),
         settings={(NODE, "net/ipv4/conf/all/src_valid_mark"): "0", (NODE, "net/ipv4/conf/all/rp_filter"): "2"},
         networkd_keeps_rules=True,
-        iptables="nf_tables",
-        nftables=True,
+        backends=(Backend("iptables", False), Backend("ip6tables", True)),
         trials=(Trial("TPROXY", True, ""),),
         programs=frozenset({"tailscaled"}),
     )

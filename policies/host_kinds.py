@@ -6,8 +6,9 @@ import re
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from policies.country_codes import country_code
-from policies.host_model import MAIN, Address, Client, Mac, Network
-from policies.kinds import Kind, Unfit, described, host, kernel_name, one_of
+from policies.host_model import MAIN, Client, Mac, Network
+from policies.kinds import Kind, Unfit, described, host, is_nobody, kernel_name, listed, one_of, target
+from policies.model import Target
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 _CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,27}")
@@ -45,11 +46,6 @@ def network(value: object) -> Network:
     return found
 
 
-def _is_nobody(address: Address) -> bool:
-    """True for an address that no single other machine can be reached by."""
-    return address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local
-
-
 def client(value: object) -> Client:
     """Who a rule is about: an IPv4 or IPv6 address or subnet, or the MAC address of a host of the LAN."""
     if isinstance(value, str) and _MAC.fullmatch(value.lower()):
@@ -58,7 +54,7 @@ def client(value: object) -> Client:
         return Mac(value.lower())
     found = network(value)
     first = found.network_address
-    if _is_nobody(first):
+    if is_nobody(first):
         raise Unfit(f"expected {_UNICAST_ONLY} of the LAN, got {described(value)}")
     if isinstance(found, IPv4Network) and (int(first) >= 0xF0000000 or int(first) < 0x01000000):
         raise Unfit(f"expected {_UNICAST_ONLY} of the LAN, got {described(value)}")
@@ -71,7 +67,7 @@ def server(value: object) -> str:
         address = IPv6Address(value if isinstance(value, str) and "%" not in value else "")
     except ValueError:
         return host(value)
-    if _is_nobody(address):
+    if is_nobody(address):
         raise Unfit(f"expected the address of one other machine, got {described(value)}")
     if address.ipv4_mapped is not None:
         raise Unfit(f"{described(value)} is an IPv4 address in IPv6 clothes: write {address.ipv4_mapped}")
@@ -84,11 +80,21 @@ def server_address(version: int) -> Kind[str]:
         first = found.network_address
         if found.version != version or found.num_addresses != 1:
             raise Unfit(f"expected one IPv{version} address, got {described(value)}")
-        if _is_nobody(first):
+        if is_nobody(first):
             raise Unfit(f"expected the IPv{version} address of another machine, got {described(value)}")
         return str(first)
 
     return read
+
+
+def targets(value: object) -> tuple[Target, ...]:
+    """Where a probe connects to: one target, or a list of one of each family."""
+    found = listed(target)(value) if isinstance(value, list) else (target(value),)
+    versions = [it.address.version for it in found]
+    again = [place for place, version in enumerate(versions) if version in versions[:place]]
+    if again:
+        raise Unfit("", [(it, f"expected one target of each family: IPv{versions[it]} has one above") for it in again])
+    return found
 
 
 def country(value: object) -> str:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
-from policies.model import NOWHERE, Place, PrivacyRouter
+from policies.model import NOWHERE, Place, PrivacyRouter, Target
 
 Network = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
 _QUAD9_IPV6 = IPv6Address("2620:fe::fe")
 MAIN = "main"  # the tunnel that is none: an explicit exemption
 
@@ -62,7 +61,7 @@ class Tunnel:
     exclude: tuple[str, ...] = ()  # countries
     exclude_ips: tuple[Network, ...] = ()
     failover: tuple[str, ...] = ()  # tunnels to take, in this order, when this one is dead
-    probe: str | None = None  # ADDRESS:PORT to connect to by TCP through the tunnel; None: what else tells of it
+    probe: tuple[Target, ...] = ()  # what has to answer through the tunnel, one a family; none: what else tells of it
     treatment: Treatment = Treatment()
     place: Place = field(default=NOWHERE, compare=False)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TypeVar
+
+from policies.model import Target
 
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
 Kind = Callable[[object], T]
 
+_TARGET = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 KERNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -127,15 +130,29 @@ resolver = _ipv4_address("the IPv4 address of a DNS server")
 host_address = _ipv4_address("an IPv4 address such as 100.104.70.10")  # of a container or node
 
 
-def address_and_port(value: object) -> str:
-    """An IPv4 address and a TCP port, ADDRESS:PORT."""
-    address, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+def is_nobody(address: IPv4Address | IPv6Address) -> bool:
+    """True for an address that no single other machine can be reached by."""
+    return address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local
+
+
+def target(value: object) -> Target:
+    """ADDRESS:PORT; an IPv6 address stands in brackets (RFC 3986, 3.2.2)."""
+    found = _TARGET.fullmatch(value) if isinstance(value, str) else None
     try:
-        IPv4Address(address)
-        port_number(int(port) if re.fullmatch(r"[0-9]{1,5}", port) else None)
+        address, other, port = found.groups() if found else ("", "", "")
+        made = Target(IPv6Address(other) if other else IPv4Address(address), port_number(int(port)))
     except (ValueError, Unfit):
-        raise _expected("an IPv4 address and a port such as 198.51.100.1:443", value) from None
-    return f"{address}:{port}"
+        raise _expected('an address and a port such as "198.51.100.1:443" or "[2001:db8::1]:443"', value) from None
+    if is_nobody(made.address) or getattr(made.address, "ipv4_mapped", None):
+        raise _expected("the address of one other machine, and a port", value)
+    return made
+
+
+def target_of_chain(value: object) -> Target:
+    made = target(value)
+    if made.address.version != 4:
+        raise _expected("an IPv4 address and a port such as 198.51.100.1:443 (the chain carries no IPv6)", value)
+    return made
 
 
 def controller(value: object) -> str:

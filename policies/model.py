@@ -7,7 +7,7 @@ Every key of the document has a field of the same name. Defaults stand here and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Literal, NamedTuple
 
 NetworkType = Literal["privacy", "mesh"]
@@ -25,6 +25,16 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place("(made by hand)", 0, "")
+
+
+class Target(NamedTuple):
+    """What listens, or says that nobody does: an address of another machine, and a TCP port."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class Warp:
     device: str = "wgcf"  # the WireGuard device
     namespace: str = "warp"
     ports: tuple[int, ...] = ()  # further UDP ports of the endpoint, tried in turn when its own is dead
-    probe: str | None = None  # ADDRESS:PORT to connect to by TCP through the tunnel; None: handshakes tell
+    probe: Target | None = None  # what has to answer through the tunnel; None: handshakes tell
 
 
 @dataclass(frozen=True)

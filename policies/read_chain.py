@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from policies.kinds import (
-    address_and_port,
     boolean,
     container_number,
     file_path,
@@ -16,6 +15,7 @@ from policies.kinds import (
     port_number,
     resolver,
     subnet,
+    target_of_chain,
 )
 from policies.model import Chain, FurtherGateway, FurtherXray, Vps, Warp, WireGuard, Xray
 from policies.reader import Section
@@ -65,7 +65,7 @@ def read_warp(section: Section) -> Warp:
         device=section.read("device", kernel_name, Warp.device),
         namespace=section.read("namespace", kernel_name, Warp.namespace),
         ports=section.values("ports", port_number, Warp.ports),
-        probe=section.read("probe", or_null(address_and_port), Warp.probe),
+        probe=section.read("probe", or_null(target_of_chain), Warp.probe),
     )
 
 

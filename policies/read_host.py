@@ -17,6 +17,7 @@ from policies.host_kinds import (
     server_address,
     set_name,
     switch,
+    targets,
     tunnel_name,
     word32,
     zone_url,
@@ -33,7 +34,7 @@ from policies.host_model import (
     XrayGroup,
     XrayNames,
 )
-from policies.kinds import Unfit, address_and_port, described, integer, kernel_name, one_of, or_null, port_number
+from policies.kinds import Unfit, described, integer, kernel_name, one_of, or_null, port_number
 from policies.reader import Findings, Section
 from policies.tree import Node, child_path
 
@@ -122,13 +123,14 @@ def _tunnels(findings: Findings, section: Section) -> tuple[Tunnel, ...]:
 
 def _tunnel(findings: Findings, name: str, node: Node, path: str) -> Tunnel:
     section = Section(findings, node, path, _TunnelKeys)
+    probe = section.read("probe", or_null(targets), None)
     return Tunnel(
         name=name,
         clients=section.several("clients", client),
         exclude=section.several("exclude", country),
         exclude_ips=section.several("exclude_ips", network),
         failover=section.several("failover", tunnel_name),
-        probe=section.read("probe", or_null(address_and_port), Tunnel.probe),
+        probe=probe or (),
         treatment=_treatment(section),
         place=section.place,
     )

@@ -98,6 +98,8 @@ def random_document(chance: random.Random) -> dict[str, Any]:
         tunnels[name] = {"clients": own, "exclude": countries(), **treatment()}
         if name != "main" and chance.random() < 0.3:
             tunnels[name]["failover"] = [chance.choice([it for it in ("wgc1", "wgc2", "ovpnc3") if it != name])]
+        if name != "main" and chance.random() < 0.3:
+            tunnels[name]["probe"] = chance.sample(["198.51.100.1:443", "[2001:db8::1]:443"], chance.randrange(1, 3))
     document["tunnel_director"] = {"tunnels": tunnels}
     document["paused_clients"] = chance.sample(clients, chance.randrange(2))
     return document

@@ -310,7 +310,7 @@ class Kernel:
         for rule in sorted(self.rules, key=lambda rule: rule.priority):
             if rule.family != packet.family or mark & rule.mask != rule.mark:
                 continue
-            if rule.incoming not in (None, packet.link):
+            if rule.incoming not in (None, packet.link) or rule.outgoing:  # the latter: of sockets alone
                 continue
             if not rule.table:
                 return "refused"

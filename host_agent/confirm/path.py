@@ -83,7 +83,7 @@ def touches(step: Step, way: Connection) -> bool:
         case Add(item=Route() as route) | Remove(item=Route() as route) | ReplaceRoute(route=route):
             return way.peer in route.destination and (route.table == MAIN_TABLE or route.kind == "local")
         case Add(item=Rule() as rule) | Remove(item=Rule() as rule):
-            answers = rule.incoming in (None, "lo") and not rule.mask
+            answers = rule.incoming in (None, "lo") and not rule.mask and rule.outgoing in (None, way.device)
             return answers and (rule.source is None or way.here in rule.source)
         case Remove(item=Address() as address):
             return address.interface.ip == way.here

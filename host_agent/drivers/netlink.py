@@ -153,6 +153,7 @@ def rules_in(messages: Iterable[RuleMessage]) -> frozenset[Rule]:
             it.mark,
             it.mask if it.mark else 0,
             FAMILY_NAMES[it.family],
+            it.outgoing or None,
         )
         for it in messages
         if it.protocol == PROTOCOL and it.action in (LOOK_UP, PROHIBIT)

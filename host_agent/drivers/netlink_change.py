@@ -113,6 +113,7 @@ def rule_message(rule: Rule) -> RuleMessage:
         rule.priority,
         rule.table,
         rule.incoming or "",
+        rule.outgoing or "",
         rule.source.network_address.packed if rule.source else b"",
         rule.source.prefixlen if rule.source else 0,
         rule.mark,

@@ -27,7 +27,8 @@ INFO_KIND = 1
 NO_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DESTINATION, RTA_LINK, RTA_GATEWAY, RTA_METRIC, RTA_TABLE = 1, 4, 5, 6, 15
-FRA_SOURCE, FRA_INCOMING, FRA_PRIORITY, FRA_MARK, FRA_TABLE, FRA_MASK, FRA_PROTOCOL = 2, 3, 6, 10, 15, 16, 21
+FRA_SOURCE, FRA_INCOMING, FRA_PRIORITY, FRA_MARK, FRA_TABLE, FRA_MASK = 2, 3, 6, 10, 15, 16
+FRA_OUTGOING, FRA_PROTOCOL = 17, 21
 UP = 1  # IFF_UP
 NO_DUPLICATE_DETECTION = 2  # IFA_F_NODAD
 LISTING = wire.REQUEST | wire.DUMP
@@ -71,6 +72,7 @@ class RuleMessage(NamedTuple):
     priority: int
     table: int
     incoming: str
+    outgoing: str
     source: bytes
     length: int
     mark: int
@@ -151,6 +153,7 @@ def rule(body: bytes) -> RuleMessage:
         number_of(found.get(FRA_PRIORITY)),
         number_of(found.get(FRA_TABLE)) or table,
         text_of(found.get(FRA_INCOMING, b"")),
+        text_of(found.get(FRA_OUTGOING, b"")),
         found.get(FRA_SOURCE, b""),
         length,
         number_of(found.get(FRA_MARK)),
@@ -203,6 +206,7 @@ def rule_body(message: RuleMessage) -> bytes:
     body += attribute(FRA_PROTOCOL, bytes([message.protocol])) + number(FRA_PRIORITY, message.priority)
     body += number(FRA_TABLE, message.table) if message.table else b""
     body += text(FRA_INCOMING, message.incoming) if message.incoming else b""
+    body += text(FRA_OUTGOING, message.outgoing) if message.outgoing else b""
     body += attribute(FRA_SOURCE, message.source) if message.source else b""
     if message.mask:
         body += number(FRA_MARK, message.mark) + number(FRA_MASK, message.mask)

@@ -221,6 +221,7 @@ class _Walk:
         own = rule == MAIN or rule.family == self.family
         return (
             own
+            and rule.outgoing is None  # no socket of ours is explained
             and rule.incoming in (None, packet.incoming)
             and (rule.source is None or packet.source in rule.source)
             and packet.mark & rule.mask == rule.mark

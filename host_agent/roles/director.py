@@ -35,7 +35,8 @@ def director(policy: Director, facts: Facts) -> HostState:
     slots = tunnels.slots(policy, facts.node)
     sides = [side for side in SIDES if side.version == 4 or facts.ipv6]
     parts = [_side(policy, side, slots, facts) for side in sides]
-    state = NamespaceState(routes=tunnels.routes(slots, facts), rules=tunnels.rules(slots, policy, facts))
+    rules = tunnels.rules(slots, policy, facts) | tunnels.probing(slots, policy, facts)
+    state = NamespaceState(routes=tunnels.routes(slots, facts), rules=rules)
     whole = combine([HostState(namespaces={NODE: state}), *parts])
     if whole.namespaces[NODE] == NamespaceState():
         return HostState()

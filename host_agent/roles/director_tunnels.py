@@ -124,6 +124,30 @@ def rules(found: Iterable[Slot], director: Director, facts: Facts) -> frozenset[
     )
 
 
+def probing(found: Iterable[Slot], director: Director, facts: Facts) -> frozenset[Rule]:
+    """What a probe sends, bound to its tunnel's device, is looked up in the tunnel's table. Main need not have a route
+    by that device; without one, IPv6 sends nothing, and IPv4 takes the target for a neighbour (ip(7))."""
+    preference = director.advanced.tunnel_director.refuse_pref
+    ways = {it.name: it for slot in found for it in slot.ways}
+    made = set()
+    for tunnel in (tunnel for tunnel in director.tunnels if tunnel.name in ways):
+        versions = {target.address.version for target in tunnel.probe}
+        for side in (side for side in _sides(facts) if side.version in versions):
+            link = device(ways[tunnel.name], side.version, facts.node.routes)
+            if link:
+                made.add(Rule(preference, ways[tunnel.name].table, family=side.family, outgoing=link))
+    return frozenset(made)
+
+
+def device(taken: Way, version: int, routes: Iterable[Route]) -> str | None:
+    """The interface that a tunnel is, or that its table's default route leads to."""
+    if taken.link:
+        return taken.link
+    everything = next(side.everything for side in SIDES if side.version == version)
+    defaults = [it for it in routes if (it.table, it.destination) == (taken.table, everything) and it.link]
+    return min(defaults, key=lambda route: route.metric).link if defaults else None
+
+
 def _sides(facts: Facts) -> tuple[Side, ...]:
     return tuple(side for side in SIDES if side.version == 4 or facts.ipv6)
 

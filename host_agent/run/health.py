@@ -21,8 +21,9 @@ from host_agent.errors import AgentError
 from host_agent.peers import WireGuardChange
 from host_agent.run.lock import running
 from host_agent.run.log import Log
-from host_agent.run.probe import Probe, Probes, connects
+from host_agent.run.probe import NoWay, Probe, Probes, connects
 from host_agent.state import NODE, Endpoint, File, HostState, Peer
+from policies.model import Target
 
 HEALTH = "health.json"
 
@@ -94,8 +95,8 @@ class Health:
         self._path, self._log, self._limits = state_dir / HEALTH, log, limits or Thresholds()
         self._tunnels: dict[str, Tunnel] = {}
         self._moments: dict[str, int] = {}  # when a tunnel got its state, seconds since 1970
-        self._probed: dict[str, bool] = {}  # results that nobody has looked at
-        self._probing: set[str] = set()
+        self._probed: dict[tuple[str, Target], bool] = {}  # by tunnel: results that nobody has looked at
+        self._probing: set[tuple[str, Target]] = set()
 
     @property
     def dead(self) -> frozenset[str]:
@@ -134,7 +135,7 @@ class Health:
         if traffic is not None:
             healthy, why = by_handshake(time.time() - traffic.handshake if traffic.handshake else None, self._limits)
         if healthy and device in probes:
-            healthy, why = self._by_probe(device, probes[device], namespaces)
+            healthy, why = self._by_probes(device, probes[device], namespaces)
         before = self._tunnels.setdefault(device, Tunnel(now))
         after = before if healthy is None else judged(before, healthy, now, self._limits)
         endpoint = (traffic.endpoint if traffic else None) or "-"
@@ -166,22 +167,32 @@ class Health:
             wanted = replace(peer, endpoints=(following,))
             wireguard.configure(namespaces, device, namespace, WireGuardChange(peers=(wanted,)))
 
-    def _by_probe(self, device: str, probe: Probe | None, namespaces: Namespaces) -> tuple[bool | None, str]:
-        """By the last finished connection, which counts once; the next one is begun. None: there is no new one."""
-        if probe is None:
-            return False, "its table has no default route"
-        if device not in self._probing:
-            self._probing.add(device)
-            path = namespaces.path(probe.namespace)
-            threading.Thread(target=self._probe, args=(device, probe, path), name="probe", daemon=True).start()
-        good = self._probed.pop(device, None)
-        return good, f"{'a' if good else 'no'} connection to {probe.address}:{probe.port} through it"
+    def _by_probes(
+        self, device: str, probes: Iterable[Probe | NoWay], namespaces: Namespaces
+    ) -> tuple[bool | None, str]:
+        """By the last finished connections, of which each counts once. None: one is still missing, and none was bad."""
+        found = [self._by_probe(device, probe, namespaces) for probe in probes]
+        bad = [why for good, why in found if good is False]
+        verdict = False if bad else None if any(good is None for good, _ in found) else True
+        return verdict, "; ".join(bad or [why for _, why in found])
 
-    def _probe(self, device: str, probe: Probe, path: str) -> None:
+    def _by_probe(self, device: str, probe: Probe | NoWay, namespaces: Namespaces) -> tuple[bool | None, str]:
+        """By the last finished connection; the next one is begun. None: there is no new one."""
+        if isinstance(probe, NoWay):
+            return False, f"its table has no default route to {probe.target}"
+        key = (device, probe.target)
+        if key not in self._probing:
+            self._probing.add(key)
+            path = namespaces.path(probe.namespace)
+            threading.Thread(target=self._probe, args=(key, probe, path), name="probe", daemon=True).start()
+        good = self._probed.pop(key, None)
+        return good, f"{'a' if good else 'no'} connection to {probe.target} through it"
+
+    def _probe(self, key: tuple[str, Target], probe: Probe, path: str) -> None:
         try:
-            self._probed[device] = connects(probe, path, self._limits.probe)
+            self._probed[key] = connects(probe, path, self._limits.probe)
         finally:
-            self._probing.discard(device)
+            self._probing.discard(key)
 
 
 def rows(state_dir: Path) -> tuple[TunnelRow, ...]:

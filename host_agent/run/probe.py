@@ -1,4 +1,4 @@
-"""Whether a tunnel carries anything: a TCP connection through it, to an address that the policy names."""
+"""Whether a tunnel carries anything: TCP connections through it, to addresses that the policy names."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import errno
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
 from host_agent.drivers import netlink
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.facts.values import NodeFacts
-from host_agent.roles.director_tunnels import Way, way
+from host_agent.roles.director_tunnels import device, way
 from host_agent.state import NODE
 from policies.addresses import address_plan
 from policies.host_model import MAIN, Director, Policy
-
-EVERYTHING = IPv4Network("0.0.0.0/0")
+from policies.model import Target
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,18 @@ class Probe:
     """``device``: what the connection is bound to; None: the namespace's own routes lead through the tunnel."""
 
     namespace: str
-    address: str
-    port: int
+    target: Target
     device: str | None = None
 
 
-Probes = Mapping[str, Probe | None]  # by device or tunnel; None: there is no way through this one to probe
+@dataclass(frozen=True)
+class NoWay:
+    """What cannot be probed: the tunnel's table has no default route for the target."""
+
+    target: Target
+
+
+Probes = Mapping[str, tuple[Probe | NoWay, ...]]  # by device or tunnel; all of one have to succeed
 
 
 def judged_tunnels(director: Director) -> tuple[str, ...]:
@@ -43,49 +47,43 @@ def probes(policy: Policy, facts: NodeFacts, namespaces: Namespaces) -> Probes:
     return {**dict(_of_warp(policy)), **dict(_of_tunnels(policy.director or Director(), facts, namespaces))}
 
 
-def _of_warp(policy: Policy) -> Iterator[tuple[str, Probe]]:
+def _of_warp(policy: Policy) -> Iterator[tuple[str, tuple[Probe, ...]]]:
     """Through the WARP tunnel goes what Xray's namespace sends."""
     chain = policy.privacy_router
     hop = next(iter(address_plan(chain).of("xray")), None) if chain else None
     if chain and hop and chain.warp.probe:
-        yield chain.warp.device, Probe(hop.namespace, *_target(chain.warp.probe))
+        yield chain.warp.device, (Probe(hop.namespace, chain.warp.probe),)
 
 
-def _of_tunnels(director: Director, facts: NodeFacts, namespaces: Namespaces) -> Iterator[tuple[str, Probe | None]]:
-    for tunnel in director.tunnels:
-        if tunnel.probe:
-            device = _device(way(tunnel.name, facts), namespaces)
-            yield tunnel.name, Probe(NODE, *_target(tunnel.probe), device) if device else None
-
-
-def _device(taken: Way, namespaces: Namespaces) -> str | None:
-    """The interface that a tunnel is, or that its table's default route leads to."""
-    if taken.link:
-        return taken.link
+def _of_tunnels(
+    director: Director, facts: NodeFacts, namespaces: Namespaces
+) -> Iterator[tuple[str, tuple[Probe | NoWay, ...]]]:
+    probed = [tunnel for tunnel in director.tunnels if tunnel.probe]
+    if not probed:
+        return
     node = namespaces.netlink(NODE)
-    routes = (route for found in netlink.routes(node, netlink.links(node)) for route in found)
-    defaults = [it for it in routes if (it.table, it.destination) == (taken.table, EVERYTHING) and it.link]
-    return min(defaults, key=lambda route: route.metric).link if defaults else None
-
-
-def _target(text: str) -> tuple[str, int]:
-    address, _, port = text.rpartition(":")
-    return address, int(port)
+    routes = [route for found in netlink.routes(node, netlink.links(node)) for route in found]
+    for tunnel in probed:
+        taken = way(tunnel.name, facts)
+        devices = [(target, device(taken, target.address.version, routes)) for target in tunnel.probe]
+        yield tunnel.name, tuple(Probe(NODE, target, link) if link else NoWay(target) for target, link in devices)
 
 
 def connects(probe: Probe, namespace_path: str, seconds: float) -> bool:
     """Whether the other side answers; a refusal is an answer, too. Moves the calling thread back afterwards.
 
-    Bound to a device, a packet leaves by it even where no route leads there (ip(7), SO_BINDTODEVICE in socket(7)).
+    Bound to a device, a packet leaves by it and by no other (SO_BINDTODEVICE in socket(7)).
     """
+    address, port = probe.target
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with Namespaces({probe.namespace: namespace_path}).inside(probe.namespace):
-            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            connection = socket.socket(family, socket.SOCK_STREAM)
         with connection:
             if probe.device is not None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, probe.device.encode())
             connection.settimeout(seconds)
-            connection.connect((probe.address, probe.port))
+            connection.connect((str(address), port))
     except OSError as error:
         return error.errno == errno.ECONNREFUSED
     return True

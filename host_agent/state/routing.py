@@ -85,12 +85,14 @@ class Rule:
     mark: int = 0
     mask: int = 0
     family: Family = "ipv4"
+    outgoing: str | None = None  # of packets whose sender is bound to this interface; others have none yet
 
     @property
     def words(self) -> str:
         """As ip(8) takes it."""
         words = ["pref", str(self.priority)]
         words += ["iif", self.incoming] if self.incoming else []
+        words += ["oif", self.outgoing] if self.outgoing else []
         words += ["from", str(self.source)] if self.source else []
         words += ["fwmark", f"{self.mark:#x}/{self.mask:#x}"] if self.mask else []
         return " ".join([*words, "lookup", str(self.table)] if self.table else [*words, "prohibit"])

@@ -65,6 +65,7 @@ route add unreachable default metric 4278198272 table 1001 proto 80
 route add 2001:db8:1::/48 dev br0 table 300 proto 80
 rule add pref 70 from 2001:db8::/32 iif veth0 lookup 300
 rule add pref 80 fwmark 0x30000/0xff0000 prohibit protocol 80
+rule add pref 90 oif veth0 lookup 70000 protocol 80
 """
 
 
@@ -134,6 +135,7 @@ def library_rule(message: Any) -> tuple[object, ...]:
         message.get("priority") or 0,
         message.get("table") or message["table"],
         message.get("iifname") or "",
+        message.get("oifname") or "",
         packed(message.get("src")),
         message["src_len"],
         message.get("fwmark") or 0,
@@ -185,6 +187,7 @@ def test_of_a_strange_machine_only_what_is_ours_is_taken_for_ours(furnished: Net
         Rule(20, 70000, mark=0x100, mask=0x700),
         Rule(40000, 0),
         Rule(80, 0, mark=0x30000, mask=0xFF0000, family="ipv6"),
+        Rule(90, 70000, family="ipv6", outgoing="veth0"),
     }
     assert str(netlink.uplink_address(furnished)) == "192.0.2.1"
     assert netlink.addresses_of(furnished, "br0") == (ip_address("10.9.0.1"),)
@@ -205,6 +208,7 @@ ITEMS: list[Address | Route | Rule] = [
     Rule(240, 70000, "none"),
     Rule(16383, 0, mark=0xFF0000, mask=0xFF0000),
     Rule(16384, 1212482, mark=0x10000, mask=0xFF0000, family="ipv6"),
+    Rule(16383, 1212482, outgoing="veth0"),
 ]
 
 

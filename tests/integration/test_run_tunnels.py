@@ -54,6 +54,26 @@ def test_clients_go_by_the_next_tunnel_and_back_and_never_out_directly(tmp_path:
     assert {row["device"]: row["judged_by"] for row in whole["tunnels"]} == {"wgc1": "handshake", "ovpnc3": "probe"}
 
 
+def test_a_tunnel_lives_if_the_families_live_that_the_policy_probes(tmp_path: Path) -> None:
+    """Of a tunnel whose IPv6 works and whose IPv4 does not, or the other way round."""
+    look, probe = QUICK["look"], QUICK["probe"]
+    settled = look + Thresholds.bad * (probe + look) + SLACK
+    said = reports("mininet/lan_families.py", tmp_path, str(settled), "look=0.3", "probe=0.7", timeout=180)
+    cases = [each for each in said if "exit" in each]
+    assert len(cases) == 6
+    for each in cases:
+        own, other = ("vpn1", "vpn2") if each["exit"] == "vpn1" else ("vpn2", "vpn1")
+        probed = {6 if "[" in target else 4 for target in each["probes"]}
+        assert each["moved"] == (each["dead"] in probed) and each["back"], each
+        stayed = ["silence" if version == each["dead"] else own for version in (4, 6)]
+        assert each["ways"] == ([other, other] if each["moved"] else stayed), each
+    rules = next(each["rules"] for each in said if "rules" in each)
+    assert len(rules) == 1 and "oif wgc1" in rules[0], "the one tunnel that is probed by IPv6"
+    whole = next(each for each in said if "leaks" in each)
+    assert whole["leaks"] == {} and whole["unseen"] == 0 and whole["control"] > 0
+    assert said[-1]["left"] == []
+
+
 # --- WARP
 
 PORTS = (2408, 500)

@@ -69,6 +69,7 @@ HARMLESS: dict[str, Step] = {
     "another destination": Add("", Route(FAR, link="wgcf")),
     "rule for marks": Add("", Rule(16384, 1001, None, None, 0x10000, 0xFF0000)),
     "rule for another link": Add("", Rule(200, 100, "br0")),
+    "rule for what is bound to another": Add("", Rule(200, 100, outgoing="wgc1")),
     "another source": Add("", Rule(200, 100, None, FAR)),
     "another address": Remove("", Address("uplink0", IPv4Interface("192.0.2.9/24"))),
     "another link": SetLink("", Link("br0", "socket")),

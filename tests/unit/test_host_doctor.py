@@ -79,8 +79,8 @@ CASES: dict[str, tuple[Machine, str, str]] = {
     "left in nf_tables": (
         Machine(backends=(Backend("iptables", True, ("ip mangle",), ours=True),)),
         "iptables-nft holds rules of ours (tables ip mangle)",
-        "/usr/sbin/iptables-nft; privacy-agent stop (some sets may be in use still); update-alternatives --set iptables "
-        "/usr/sbin/iptables-legacy; privacy-agent apply",
+        "/usr/sbin/iptables-nft; privacy-agent stop (some sets may be in use still); "
+        "update-alternatives --set iptables /usr/sbin/iptables-legacy; privacy-agent apply",
     ),
     "bridge": (
         Machine(bridges_without_fail_mode=("br-int",)),

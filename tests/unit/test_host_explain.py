@@ -17,9 +17,10 @@ from host_agent.explain.entry import packet, way
 from host_agent.explain.rules import Packet, Place, Unknown, meet
 from host_agent.facts.values import NodeFacts, NodeLink
 from host_agent.prefixes import Prefixes
-from host_agent.state import NODE, HostState, IpSet, Route, filter_rule
+from host_agent.state import NODE, HostState, IpSet, NamespaceState, Route, combine, filter_rule
 from policies.host_model import Policy
 from policies.load import load_policy
+from policies.model import Target
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "policies" / "documents"
 RUSSIA = Country(Prefixes.of("ipv4", [IPv4Network("77.88.0.0/16")]), "test", None, None)
@@ -113,6 +114,20 @@ def test_the_documents_second_example() -> None:
 
 def test_the_documents_third_example_xray_wins() -> None:
     assert lan_way(3, "192.168.50.10", "8.8.8.8").port == 12345
+
+
+def test_a_rule_for_what_is_bound_to_a_device_decides_about_nobody_else() -> None:
+    """It is asked before the tunnels' own."""
+    policy = load_policy(DOCUMENTS / "vpn-director-3.json")
+    assert policy.director is not None
+    probed = tuple(replace(it, probe=(Target(ip_address("2001:db8::1"), 80),)) for it in policy.director.tunnels)
+    facts = replace(FACTS, node=NODE_FACTS)
+    state = desired(replace(policy, director=replace(policy.director, tunnels=probed)), facts)
+    (rule,) = (it for it in state.namespaces[NODE].rules if it.outgoing)
+    first = NamespaceState(rules=frozenset({replace(rule, family="ipv4", priority=1)}))
+    state = combine([state, HostState(namespaces={NODE: first})])
+    found = way(policy, state, facts, packet("192.168.50.100", ip_address("198.51.100.9"), "tcp/443"))
+    assert "oif" not in words(found) and found == lan_way(3, "192.168.50.100", "198.51.100.9")
 
 
 def test_the_guard_has_the_last_word() -> None:

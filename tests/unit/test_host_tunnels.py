@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+import time
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address, ip_network
+from pathlib import Path
 
+import pytest
+from director_examples import FACTS
 from host_examples import POLICY
 
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.facts.values import NodeFacts
+from host_agent.facts.values import NodeFacts, NodeLink
+from host_agent.roles import director_tunnels as tunnels
+from host_agent.run import health
 from host_agent.run.health import Thresholds, Tunnel, by_handshake, judged, next_endpoint
-from host_agent.run.probe import Probe, connects, judged_tunnels, probes
-from host_agent.state import Endpoint
+from host_agent.run.probe import NoWay, Probe, connects, judged_tunnels, probes
+from host_agent.state import Endpoint, HostState, Route, Rule
 from policies.host_model import Policy
 from policies.load import parse_policy
+from policies.model import Target
 
 LIMITS = Thresholds()
 
@@ -50,25 +58,96 @@ def test_endpoints_are_tried_in_turn() -> None:
     assert next_endpoint((first,), str(first)) is None and next_endpoint((), None) is None
 
 
+def target(text: str, port: int) -> Target:
+    return Target(ip_address(text), port)
+
+
+FOUR, SIX = target("198.51.100.1", 443), target("2001:db8::1", 443)
+
+
+def with_probe(probe: object) -> Policy:
+    tunnels = {
+        "wgc1": {"clients": ["192.168.50.10"], "probe": probe, "failover": ["wgc9"]},
+        "main": {"clients": ["192.168.50.20"]},
+    }
+    return parse_policy(json.dumps({"tunnel_director": {"tunnels": tunnels}}), "policy.json")
+
+
 def test_a_probe_is_bound_to_the_tunnels_device_or_goes_by_warps_namespace() -> None:
-    tunnels = {"wgc1": {"probe": "198.51.100.1:443", "failover": ["wgc9"]}, "main": {"clients": ["192.168.50.20"]}}
-    document = {"tunnel_director": {"tunnels": tunnels}}
-    policy = parse_policy(json.dumps(document), "policy.json")
+    policy = with_probe([str(FOUR), str(SIX)])
     assert policy.director is not None
     assert judged_tunnels(policy.director) == ("wgc1", "wgc9"), "one that is nothing but another's way out, too"
     with Namespaces({}) as namespaces:
         found = probes(policy, NodeFacts(), namespaces)
-        assert found == {"wgc1": Probe("", "198.51.100.1", 443, "wgc1")}
+        assert found == {"wgc1": (Probe("", FOUR, "wgc1"), Probe("", SIX, "wgc1"))}
         nowhere = probes(policy, NodeFacts(tables={"wgc1": 7654321}), namespaces)
-        assert nowhere == {"wgc1": None}, "a table without a default route leads nowhere"
-    chain = replace(POLICY, warp=replace(POLICY.warp, probe="198.51.100.2:80"))
+        assert nowhere == {"wgc1": (NoWay(FOUR), NoWay(SIX))}, "a table without a default route leads nowhere"
+    chain = replace(POLICY, warp=replace(POLICY.warp, probe=target("198.51.100.2", 80)))
     with Namespaces({}) as namespaces:
-        assert probes(Policy(chain), NodeFacts(), namespaces) == {"wgcf": Probe("ct101", "198.51.100.2", 80)}
+        expected = {"wgcf": (Probe("ct101", target("198.51.100.2", 80)),)}
+        assert probes(Policy(chain), NodeFacts(), namespaces) == expected
+
+
+@pytest.mark.parametrize(("probe", "families"), [(str(FOUR), {"ipv4"}), (str(SIX), {"ipv6"}), (None, set())])
+def test_what_a_probe_sends_is_looked_up_in_the_tunnels_table(probe: str | None, families: set[str]) -> None:
+    """Of a tunnel that is a table, by the device of the default route of the same family."""
+    director = with_probe(probe).director
+    assert director is not None
+    facts = replace(FACTS, node=NodeFacts(links={"wgc1": NodeLink(True, True)}))
+    (slot, _) = tunnels.slots(director, facts.node)
+    assert tunnels.probing((slot,), director, facts) == {
+        Rule(16383, slot.table, family=family, outgoing="wgc1") for family in families
+    }
+    assert tunnels.probing((slot,), director, replace(facts, ipv6=False)) <= {Rule(16383, slot.table, outgoing="wgc1")}
+    assert tunnels.probing((), director, facts) == frozenset(), "nobody is sent to it"
+    defaults = frozenset({Route(ip_network("0.0.0.0/0"), link="tun3", table=103), Route(ip_network("::/0"), table=103)})
+    table = NodeFacts(tables={"wgc1": 103}, routes=defaults)
+    found = tunnels.probing(tunnels.slots(director, table), director, replace(facts, node=table))
+    assert found == {Rule(16383, 103, family=it, outgoing="tun3") for it in families & {"ipv4"}}
 
 
 def test_a_refusal_is_an_answer_and_a_device_that_is_gone_is_none() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        assert connects(Probe("", "127.0.0.1", port), "/proc/self/ns/net", 1.0), "nobody listens, but somebody says so"
-        assert not connects(Probe("", "127.0.0.1", port, "nosuch0"), "/proc/self/ns/net", 1.0)
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as listener:
+            listener.bind((address, 0))
+            there = target(address, listener.getsockname()[1])
+            asked = Probe("", there)
+            assert connects(asked, "/proc/self/ns/net", 1.0), "nobody listens, but somebody says so"
+            assert not connects(replace(asked, device="nosuch0"), "/proc/self/ns/net", 1.0)
+
+
+class Log(list[str]):
+    def __call__(self, level: str, event: str, message: str, **values: object) -> None:
+        self.append(message)
+
+
+@pytest.mark.parametrize("silent", [FOUR, SIX])
+def test_of_two_probes_both_have_to_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: Target) -> None:
+    """The one that answers at once is not taken for the verdict while the other is awaited."""
+    answered = threading.Semaphore(0)
+
+    def connects(probe: Probe, path: str, seconds: float) -> bool:
+        if probe.target != silent:
+            return True
+        answered.acquire()
+        return False
+
+    monkeypatch.setattr(health, "connects", connects)
+    log = Log()
+    looking = health.Health(tmp_path, log)  # type: ignore[arg-type]
+    both = {"wgc1": (Probe("", FOUR, "wgc1"), Probe("", SIX, "wgc1"))}
+    with Namespaces({}) as namespaces:
+        for now in range(20, 40, 2):
+            looking.look(HostState(), namespaces, ("wgc1",), both, float(now))
+            time.sleep(0.01)
+        assert not looking.dead and log == [], "nothing is known yet"
+        for now in range(40, 60, 2):
+            answered.release()
+            time.sleep(0.01)
+            looking.look(HostState(), namespaces, ("wgc1",), both, float(now))
+        assert looking.dead == {"wgc1"} and log == [f"wgc1 is dead: no connection to {silent} through it; endpoint -"]
+        for _ in range(20):
+            answered.release()
+        looking.look(HostState(), namespaces, ("ovpnc3",), {"ovpnc3": (NoWay(SIX),)}, 100.0)
+        looking.look(HostState(), namespaces, ("ovpnc3",), {"ovpnc3": (NoWay(SIX),)}, 200.0)
+        assert log[-1] == "ovpnc3 is dead: its table has no default route to [2001:db8::1]:443; endpoint -"

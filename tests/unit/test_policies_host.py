@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from policies.country_codes import COUNTRY_CODES
 from policies.errors import DocumentError
 from policies.host_model import Advanced, Director, Mac
 from policies.load import load, load_policy, parse, parse_policy
+from policies.model import Target
 
 LATER = {  # as later versions of the document's tool ship it
     "data_dir": "/opt/vpn-director/data",
@@ -125,6 +126,9 @@ def test_every_country_is_one_in_any_case(code: str) -> None:
     assert found.xray.exclude_sets == (code, f"{code}_ext")
 
 
+WGC1_PROBE = "tunnel_director.tunnels.wgc1.probe"
+
+
 def with_tunnel(**keys: Any) -> dict[str, Any]:
     return {"tunnel_director": {"tunnels": {"wgc1": keys}}}
 
@@ -173,6 +177,19 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {  # document, path, words o
     "order of nothing": (
         {"tunnel_director": {"tunnels": {}, "order": ["wgc1"]}},
         "tunnel_director.order[0]", "no tunnel"),
+    "a probe of a name": (with_tunnel(probe="example.com:443"), WGC1_PROBE, "an address and a port"),
+    "a probe without a port": (with_tunnel(probe="198.51.100.1"), WGC1_PROBE, "an address and a port"),
+    "a probe without brackets": (with_tunnel(probe="2001:db8::1:443"), WGC1_PROBE, 'or "[2001:db8::1]:443"'),
+    "a probe of IPv4 in brackets": (with_tunnel(probe="[198.51.100.1]:443"), WGC1_PROBE, "an address and a port"),
+    "a probe of a port too high": (with_tunnel(probe="[2001:db8::1]:65536"), WGC1_PROBE, "an address and a port"),
+    "a probe of this machine": (with_tunnel(probe="[::1]:443"), WGC1_PROBE, "one other machine"),
+    "a probe of a link": (with_tunnel(probe="[fe80::1]:443"), WGC1_PROBE, "one other machine"),
+    "a probe of IPv4 in IPv6": (with_tunnel(probe="[::ffff:198.51.100.1]:443"), WGC1_PROBE, "one other machine"),
+    "no probe": (with_tunnel(probe=[]), WGC1_PROBE, "at least one entry"),
+    "one probe of two": (with_tunnel(probe=["198.51.100.1:443", 443]), f"{WGC1_PROBE}[1]", "an address and a port"),
+    "two probes of a family": (
+        with_tunnel(probe=["[2001:db8::1]:443", "[2001:db8::2]:443"]),
+        f"{WGC1_PROBE}[1]", "expected one target of each family: IPv6 has one above"),
     "failover to itself": (with_tunnel(failover=["wgc1"]), "tunnel_director.tunnels.wgc1.failover[0]", "once"),
     "failover to main": (
         with_tunnel(failover=["main"]),
@@ -202,6 +219,18 @@ def test_what_is_wrong_is_named(name: str) -> None:
     document, path, words = WRONG[name]
     found = problems(document)
     assert [message for where, message in found if words in message and (where == path or not path)], found
+
+
+def test_a_tunnel_is_probed_by_one_address_or_by_one_of_each_family() -> None:
+    four, six = Target(ip_address("198.51.100.1"), 443), Target(ip_address("2001:db8::1"), 8443)
+    for given, understood in (
+        ("198.51.100.1:443", (four,)),
+        ("[2001:DB8:0::1]:8443", (six,)),
+        (["198.51.100.1:443", "[2001:db8::1]:8443"], (four, six)),
+        (None, ()),
+    ):
+        assert director(with_tunnel(probe=given)).tunnels[0].probe == understood
+    assert [str(four), str(six)] == ["198.51.100.1:443", "[2001:db8::1]:8443"]
 
 
 def test_256_tunnels_do_not_fit() -> None:

@@ -63,6 +63,7 @@ _TEXTS: dict[str, tuple[str, ...]] = {
     "reg0": ("0x1", "0x2/0x2"),
     "pkt_mark": ("0x100/0x100",),
 }
+_BROUGHT_BY_NONE = frozenset(("metadata", "reg0"))  # a packet has them from the entries that it met
 _L2 = ("dl_src", "dl_dst", "vlan_vid", "vlan_pcp", "metadata", "reg0", "pkt_mark")
 _IPV4, _IPV6 = (
     ("nw_src", "nw_dst", "nw_tos", "nw_ecn", "nw_ttl"),
@@ -213,12 +214,15 @@ def packet_near(random: Random, entries: Sequence[FlowEntry]) -> Match:
         if "vlan_pcp" in given:
             given.setdefault("vlan_vid", "5")
         packet: dict[str, str | int] = {name: _near(random, name, str(text)) for name, text in given.items()}
+        for name in _BROUGHT_BY_NONE:
+            packet.pop(name, None)
         if "in_port" not in packet or random.random() < 0.1:
             packet["in_port"] = random.choice(PORTS)
         protocols = [name for name in _BY_PROTOCOL if name in packet]
         if random.random() < 0.6:
             for name in random.sample(_BY_PROTOCOL[protocols[0] if protocols else ""], 1):
-                packet.setdefault(name, _near(random, name, random.choice(_TEXTS[name])))
+                if name not in _BROUGHT_BY_NONE:
+                    packet.setdefault(name, _near(random, name, random.choice(_TEXTS[name])))
         try:
             match = read_packet(packet)
         except MatchError:

@@ -7,7 +7,7 @@ are. Which fields there are, and how they are written, is known by ``policies.ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from socket import inet_ntoa
 from typing import NamedTuple
@@ -142,6 +142,10 @@ class Space:
         bits = [1 << vid.offset + bit for bit in range(12)]
         bits += [1 << pcp.offset + bit for bit in range(pcp.width)] if pcp else []
         return tuple(Cube(untagged | bit, bit) for bit in bits)
+
+    def bits_among(self, keys: Container[tuple[int, int]]) -> int:
+        """The bits of those of these fields (OXM class and number) that have been met."""
+        return sum(slot.bits for key, slot in self._slots.items() if key in keys)
 
     def slot(self, key: tuple[int, int]) -> Slot:
         """The bits of the field with this OXM class and number."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ryu_apps.flows.flow import fields
+from ryu_apps.verify.arriving import arriving
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.flight import Flight, leaving
 from ryu_apps.verify.tables import Bridge
@@ -33,7 +34,7 @@ def _not_for(plan: AddressPlan) -> Iterator[tuple[str, Hop]]:
 
 
 def _arriving(bridge: Bridge, hub: Hop, clients: str, target: Hop) -> Iterator[Finding]:
-    said = bridge.space.cube(fields(ip="", nw_src=clients)).meet(bridge.space.port(hub.port))
+    said = bridge.space.cube(fields(ip="", nw_src=clients)).meet(arriving(bridge, hub.port))
     assert said is not None
     for flight in leaving(bridge, Flight(hub.port, 0, said, bridge.space.impossible()), target.port):
         example = flight.example(bridge.budget, bridge.space)

@@ -17,6 +17,7 @@ from policies.model import PrivacyRouter
 from ryu_apps.flows.flow import Match, fields
 from ryu_apps.packets.cubes import Cube
 from ryu_apps.packets.simulate import FlowTables, Trace
+from ryu_apps.verify.arriving import BROUGHT_BY_NONE, arriving, brought_by_none
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.flight import Flight, leaving
 from ryu_apps.verify.safety import neighbours
@@ -107,7 +108,7 @@ def loops(bridge: Bridge, policy: PrivacyRouter, plan: AddressPlan) -> Iterator[
 def _start(bridge: Bridge, policy: PrivacyRouter, hop: Hop, said: Match) -> Flight:
     """Packets of a hop to somewhere on the Internet."""
     space = bridge.space
-    inside = space.cube(fields(in_port=hop.port)).meet(space.cube(said))
+    inside = space.cube(said).meet(arriving(bridge, hop.port))
     assert inside is not None
     inner = (policy.chain.subnet, *policy.client_subnets, policy.netmaker.subnet)
     outside = [space.cube(fields(ip="", nw_dst=str(subnet))) for subnet in inner]
@@ -127,7 +128,7 @@ def _sent_on(bridge: Bridge, flight: Flight, port: str) -> Flight:
     """The same packets, coming in again by ``port``."""
     space = bridge.space
     in_port, ethernet = space.port(port), space.bits("dl_src", "dl_dst")
-    written = flight.written.without(space.in_port.bits | ethernet)
+    written = flight.written.without(space.in_port.bits | ethernet | brought_by_none(space))
     written = Cube(written.mask | in_port.mask, written.value | in_port.value)
     return flight._replace(port=port, table=0, written=written, unknown=flight.unknown | ethernet)
 
@@ -153,7 +154,7 @@ def _answer(bridge: Bridge, arrived: Flight, journey: Journey) -> Flight:
     space = bridge.space
     port = journey.answer[0].port
     inside, outside = arrived.inside, arrived.outside
-    relevant = arrived.written.mask & ~space.in_port.bits
+    relevant = arrived.written.mask & ~(space.in_port.bits | brought_by_none(space))
     if relevant:
         point = arrived.example(bridge.budget, space)
         assert point is not None
@@ -164,7 +165,7 @@ def _answer(bridge: Bridge, arrived: Flight, journey: Journey) -> Flight:
     kept = space.in_port.bits
     turned = tuple(_turned(bridge, cube.without(kept), journey.said) for cube in outside if cube.meets(inside))
     answers = _turned(bridge, inside.without(kept), journey.said)
-    start = answers.meet(space.port(port))
+    start = answers.meet(arriving(bridge, port))
     assert start is not None
     return Flight(port, 0, start, turned)
 
@@ -224,6 +225,6 @@ def _ordinary(said: Match) -> dict[str, str]:
 
 
 def _fields_of(packet: dict[str, str]) -> dict[str, str]:
-    """The packet without what its protocol does not have."""
-    ip = ("nw_src", "nw_dst", "tp_src", "tp_dst")
-    return {name: text for name, text in packet.items() if not ("arp" in packet and name in ip)}
+    """The packet as it comes in, without what its protocol does not have."""
+    not_there = {"nw_src", "nw_dst", "tp_src", "tp_dst"} if "arp" in packet else set()
+    return {name: text for name, text in packet.items() if name not in not_there | BROUGHT_BY_NONE}

@@ -45,7 +45,8 @@ def findings(subject: Subject, witnesses: Witnesses | None = None) -> Iterator[F
     written = _written(subject.policy)
     for name, entries in subject.nodes.items():
         view = subject.views[name]
-        tables, plan = bridge(name if len(subject.nodes) > 1 else "", entries), view.plan
+        node_ports = (view.policy.bridge_name, view.policy.netmaker.interface)
+        tables, plan = bridge(name if len(subject.nodes) > 1 else "", entries, node_ports), view.plan
         accept = partial(witnesses.accept, tables.space) if witnesses else _any_packet
         allowed = _networks(subject.policy) | senders(view.policy, plan)
         try:

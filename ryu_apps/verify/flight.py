@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ryu_apps.flows.flow import DecTtl, FlowEntry, GotoTable, Match, Output, PushVlan, SetField, StripVlan
 from ryu_apps.packets.cubes import EVERYTHING, Budget, Cube, point_outside
 from ryu_apps.packets.headers import Space
+from ryu_apps.verify.arriving import brought_by_none
 from ryu_apps.verify.tables import Bridge, Row
 
 
@@ -124,7 +125,7 @@ def a_point(inside: Cube, outside: tuple[Cube, ...], budget: Budget, space: Spac
 
 def packet(space: Space, point: int, inside: Cube, outside: tuple[Cube, ...]) -> Match:
     """The packet in as few fields as will do: those of ``inside``, and those that keep it from ``outside``."""
-    bits = space.fields_of(inside.mask)
+    bits = space.fields_of(inside.mask) & (~brought_by_none(space) | space.fields_of(inside.value))
     while blocking := next((cube for cube in outside if cube.has(point & bits)), None):
         bits |= space.fields_of(blocking.mask)
     return space.match(Cube(bits, point & bits))

@@ -17,6 +17,7 @@ from policies.rules import privacy_ports
 from ryu_apps.flows.flow import FlowEntry, GotoTable, Match, fields
 from ryu_apps.packets.cubes import EVERYTHING, Cube, CubeIndex
 from ryu_apps.packets.headers import Space
+from ryu_apps.verify.arriving import arriving
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.flight import Flight
 from ryu_apps.verify.tables import Bridge, Row
@@ -109,7 +110,7 @@ def flights(bridge: Bridge, ports: Iterable[str]) -> Flights:
     found = Flights()
     impossible = bridge.space.impossible()
     for port in ports:
-        waiting = [Flight(port, 0, bridge.space.port(port), impossible)]
+        waiting = [Flight(port, 0, arriving(bridge, port), impossible)]
         while waiting:
             flight = waiting.pop()
             table = bridge.tables.get(flight.table)

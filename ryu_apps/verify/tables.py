@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -87,12 +87,16 @@ class Table:
 
 @dataclass
 class Bridge:
-    """The tables of one node. ``budget`` bounds all searches together."""
+    """The tables of one node. ``budget`` bounds all searches together.
+
+    ``node_ports`` are in the node's own network namespace, as no container's is.
+    """
 
     node: str
     space: Space
     tables: dict[int, Table]
     budget: Budget
+    node_ports: Collection[str] = ()
 
     @property
     def ports(self) -> tuple[str, ...]:
@@ -100,7 +104,7 @@ class Bridge:
         return tuple(self.space.ports)
 
 
-def bridge(node: str, entries: Iterable[FlowEntry]) -> Bridge:
+def bridge(node: str, entries: Iterable[FlowEntry], node_ports: Collection[str] = ()) -> Bridge:
     """Raises KeyError or ValueError for an entry that no switch would take."""
     space = Space()
     tables: dict[int, Table] = defaultdict(Table)
@@ -112,4 +116,4 @@ def bridge(node: str, entries: Iterable[FlowEntry]) -> Bridge:
         for sent in table.senders.values():
             for port in sent:
                 space.port(port)
-    return Bridge(node, space, dict(tables), Budget(STEPS + STEPS_OF_AN_ENTRY * count))
+    return Bridge(node, space, dict(tables), Budget(STEPS + STEPS_OF_AN_ENTRY * count), node_ports)

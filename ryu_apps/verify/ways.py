@@ -16,6 +16,7 @@ from ryu_apps.flows.flow import MESH, FlowEntry, fields
 from ryu_apps.packets.cubes import Cube
 from ryu_apps.packets.headers import Slot, Space
 from ryu_apps.packets.simulate import FlowTables
+from ryu_apps.verify.arriving import brought_by_none
 
 _TRANSPORTS = ("tcp", "udp", "sctp")
 _SYN_ACK = 0x12
@@ -149,7 +150,8 @@ class Mesh:
         for socket in view.plan.mesh:
             for address in socket.addresses:
                 if address not in shared:
-                    says = self.space.cube(fields(in_port=socket.port, ip="", nw_src=address))
+                    said = self.space.cube(fields(in_port=socket.port, ip="", nw_src=address))
+                    says = Cube(said.mask | brought_by_none(self.space), said.value)
                     taking = table.find(self.to(number(address)).value | uplink)
                     yield Caller(socket.port, number(address), says, taking.priority if taking else -1)
 

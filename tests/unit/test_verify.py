@@ -55,6 +55,11 @@ def route(match: dict[str, object], socket: str, priority: int = 90) -> Change:
         flow({"in_port": "internal_100", "ip": ""}, "dec_ttl", "output:warp0"),
         route({"nw_dst": "100.104.70.12", "tcp_dst": 5432}, "internal_200"),
         route({"nw_dst": "100.104.70.0/24"}, "internal_201", priority=80),
+        flow({"in_port": "internal_100", "ip": "", "reg0": 0, "ct_state": "-trk"}, "output:warp0"),
+        flow({"in_port": "internal_100", "ip": ""}, "set_field:1->reg0", "set_field:2->metadata", "output:warp0"),
+        flow({"in_port": "warp0", "ip": "", "reg0": 0}, "set_field:1->reg0", "output:internal_101"),
+        flow({"in_port": "internal_100", "ip": "", "pkt_mark": 1}, "drop"),  # a mark stays with a packet
+        route({"nw_dst": "100.104.70.12", "ct_state": "+trk"}, "internal_200"),  # the node may track what it sends
     ],
 )
 def test_accepted(change: Change) -> None:
@@ -73,6 +78,22 @@ def test_accepted(change: Change) -> None:
         (flow({"in_port": "internal_100", "tcp": ""}, "output:warp0", priority=90), "can never match"),
         (flow({"in_port": "internal_100", "tcp": ""}, "drop", priority=100), "both match it with priority 100"),
         (flow({"in_port": "warp0", "arp": ""}, "drop"), None),  # the derived ARP entries stand above
+        (
+            flow({"in_port": "internal_100", "ip": "", "metadata": 1}, "drop"),
+            "table 0 admits no such packet to table 10",
+        ),
+        (
+            flow({"in_port": "internal_100", "ip": "", "reg7": "2/2"}, "drop"),
+            "table 0 admits no such packet to table 10",
+        ),
+        (flow({"in_port": "internal_100", "ct_state": "+trk"}, "drop"), "table 0 admits no such packet to table 10"),
+        (flow({"in_port": "internal_100", "ct_zone": 1}, "drop"), "table 0 admits no such packet to table 10"),
+        (flow({"in_port": "internal_100", "tun_id": 1}, "drop"), "table 0 admits no such packet to table 10"),
+        (
+            flow({"in_port": "internal_100", "metadata": 0}, "drop"),
+            "a client's packet does not get from WireGuard gateway",
+        ),
+        (route({"nw_dst": "100.104.70.12", "metadata": 1}, "internal_200"), "no such packet to table 20"),
         (route({"nw_dst": "100.104.70.0/24"}, "internal_201", priority=95), "of higher priority takes all its packets"),
         (route({"nw_dst": "100.104.70.8/29", "tcp_dst": 80}, "internal_201"), "both match it with priority 90"),
     ],
@@ -131,6 +152,13 @@ def test_two_nodes() -> None:
     assert verify(nodes, whole, views) == ()
 
 
+def test_a_call_that_comes_to_another_node_has_no_metadata() -> None:
+    whole, views, nodes = two_nodes(route({"nw_dst": "100.104.70.12", "metadata": "0/1"}, "internal_200"))
+    assert verify(nodes, whole, views) == ()
+    whole, views, nodes = two_nodes(route({"nw_dst": "100.104.70.12", "metadata": 1}, "internal_200"))
+    assert [finding.kind for finding in verify(nodes, whole, views)] == [Kind.NEVER]  # there is no call to be lost
+
+
 def test_a_node_does_not_speak_by_ports_of_another() -> None:
     whole, views, nodes = two_nodes()
     own = nodes["b"]
@@ -158,3 +186,21 @@ def test_what_cannot_be_proved_in_time_is_refused(monkeypatch: pytest.MonkeyPatc
     whole = policy(lambda router: None)
     (finding,) = verify({"": compile_pipeline(whole)}, whole)
     assert finding.kind is Kind.UNPROVEN
+
+
+def test_a_register_is_empty_again_when_a_packet_comes_in_again() -> None:
+    """What one passage through the switch wrote does not open an entry to the next."""
+
+    def change(router: dict[str, Any]) -> None:
+        flow({"in_port": "internal_100", "ip": ""}, "set_field:1->reg0", "output:warp0")(router)
+        flow({"in_port": "warp0", "ip": "", "reg0": 0}, "drop")(router)
+        flow({"in_port": "warp0", "ip": "", "reg0": 1}, "output:internal_101", priority=201)(router)
+
+    found = refusals(change)
+    assert any("a client's packet does not get from WARP tunnel" in problem for problem in found)
+    assert any("can never match" in problem for problem in found)
+
+
+def test_what_every_packet_is_needs_no_words() -> None:
+    (found, *_) = refusals(flow({"in_port": "internal_100", "ip": "", "metadata": 0}, "output:internal_101"))
+    assert "packet ip,in_port=internal_100,nw_src=10.99.0.100:" in found

@@ -20,19 +20,13 @@ def check(
 ) -> tuple[Problem, ...]:
     """The problems of a policy.
 
-    ``place`` tells where a dotted path stands. ``unread`` are the paths of values that could not be read:
-    a rule that depends on one of them is left out, or it would blame what is right. ``earlier`` is a version of the
-    policy that had no problems: what it has as well is not judged again.
+    ``place`` tells where a dotted path stands. ``unread`` are the paths of values that could not be read: what depends
+    on one of them is not judged, or it would blame what is right. ``earlier`` is a version of the policy that had no
+    problems: what it has as well is not judged again.
     """
-    case = Case(policy, place, earlier)
+    case = Case(policy, place, earlier, unread)
     problems = []
     for rule in RULES:
-        if not any(_touches(path, f"{ROOT}.{needed}") for path in unread for needed in rule.reads):
+        if case.knows(*(f"{ROOT}.{needed}" for needed in rule.reads)):
             problems += [Problem(place(path), message) for path, message in rule.judge(case)]
     return tuple(problems)
-
-
-def _touches(unread: str, needed: str) -> bool:
-    """True if one of the two paths is, or lies inside, the other."""
-    short, long = sorted((unread, needed), key=len)
-    return not short or long == short or long.startswith((f"{short}.", f"{short}["))

@@ -18,11 +18,16 @@ LARGEST = 32 * 1024 * 1024  # bytes of a document
 
 @dataclass(frozen=True)
 class Document:
-    """``json`` is what the next version of a JSON text needs to know of this one."""
+    """``json`` is what the next version of a JSON text needs to know of this one.
+
+    ``doubled``: the keys that are given twice, which are errors. Of each the tree has the last, so that all else can be
+    judged.
+    """
 
     file: str
     root: Node
     json: JsonText | None = None
+    doubled: tuple[Problem, ...] = ()
 
     def place(self, path: str) -> Place:
         """Where the value of this dotted path stands; for a key that is left out, where its mapping begins.
@@ -64,7 +69,8 @@ def read_text(path: Path) -> str:
 def parse_document(text: str, file: str, earlier: JsonText | None = None) -> Document:
     """The tree of a text. The name decides: .json is JSON, .yaml and .yml YAML; else the first character does.
 
-    With an earlier version of a JSON text, only what differs from it is read. Raises DocumentError.
+    With an earlier version of a JSON text, only what differs from it is read. Raises DocumentError, but not for
+    ``Document.doubled``.
     """
     if text.startswith("\ufeff"):
         raise _fault(file, 1, "begins with a byte order mark: save the file as UTF-8 without one")
@@ -82,12 +88,12 @@ def parse_document(text: str, file: str, earlier: JsonText | None = None) -> Doc
     except Doubt:
         pass
     try:
-        root = build(json_events(text) if is_json else yaml_events(text), file)
+        root, doubled = build(json_events(text) if is_json else yaml_events(text), file)
     except SyntaxFault as fault:
         raise _fault(file, fault.line, fault.message) from None
     if root is None:
         raise _fault(file, 0, "is empty: a policy document was expected")
-    return Document(file, root)
+    return Document(file, root, doubled=doubled)
 
 
 def _too_large(file: str) -> DocumentError:

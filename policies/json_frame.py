@@ -183,6 +183,6 @@ def _item(text: str, file: str, layout: Layout, number: int) -> Node:
     value, end = _value_at(text, start)
     if not isinstance(value, (dict, list)):
         return Node(value, line, line)
-    node = build(json_events(text[start:end], line), file)
+    node, _ = build(json_events(text[start:end], line), file)
     assert node is not None
     return node

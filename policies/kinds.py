@@ -51,14 +51,15 @@ def _expected(what: str, value: object) -> Unfit:
 
 def boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise _expected("true or false", value)
+        raise _expected(f"true or false{', without quotes' if value in ('true', 'false') else ''}", value)
     return value
 
 
 def integer(low: int, high: int) -> Kind[int]:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _expected(f"a whole number from {low} to {high}", value)
+            quoted = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value) and low <= int(value) <= high
+            raise _expected(f"a whole number from {low} to {high}{', without quotes' if quoted else ''}", value)
         return value
 
     return read

@@ -172,7 +172,8 @@ def _read_field(reading: _Reading, key: str, given: str, value: str | None) -> N
     elif given in REFUSED:
         problem = f"{given} {REFUSED[given]}"
     elif given not in KNOWN:
-        problem = f"unknown match field {described(given)}; {did_you_mean(given, KNOWN)}"
+        near = did_you_mean(given, KNOWN, "docs/policy.md lists all, and ovs-fields(7) explains them")
+        problem = f"unknown match field {described(given)}; {near}"
     elif (value is None) != (name in WORDS):
         problem = f"{given} needs a value: {given}=..." if value is None else f"{given} is a protocol and has no value"
     elif name in reading.fields:

@@ -54,7 +54,7 @@ def _further_gateway(section: Section, first: WireGuard) -> FurtherGateway | Non
         client_subnet=clients or Chain.client_subnet,
         place=section.place,
     )
-    return gateway if number and listen_port and clients else None
+    return gateway if number else None
 
 
 def read_warp(section: Section) -> Warp:

@@ -10,9 +10,9 @@ from policies.document import parse_document, read_text
 from policies.errors import DocumentError, Problem
 from policies.functions import addresses, functions
 from policies.kinds import container_number, datapath_id, host_address, identifier, kernel_name, or_null
-from policies.model import Place, PrivacyRouter
+from policies.model import PrivacyRouter
 from policies.reader import Findings, Section
-from policies.rules import Found, hops, sockets
+from policies.rules import Found, hops, sockets, touches
 from topology.nodes import Node, Topology
 
 
@@ -37,12 +37,15 @@ def parse_topology(text: str, file: str, policy: PrivacyRouter) -> Topology:
         section.lose("nodes", "expected at least one node in this list")
     read = [(node, entry) for entry in section.sections("nodes", Node) if (node := _node(entry)) is not None]
     topology = Topology(tuple(node for node, _ in read))
-    problems = list(findings.problems)
-    if not problems:
-        places = [entry.place for _, entry in read]
-        problems = [Problem(document.place(path), message) for path, message in _judge(topology, places, policy)]
-    if problems:
-        raise DocumentError(problems)
+    paths = [entry.place.path for _, entry in read]
+    judged = _judge(topology, paths, policy) if not findings.unread else _judge_what_was_read(topology, paths, policy)
+    problems = [
+        Problem(document.place(path), message)
+        for path, message in judged
+        if not any(touches(unread, path) for unread in findings.unread)
+    ]
+    if findings.problems or problems:
+        raise DocumentError([*findings.problems, *problems])
     return topology
 
 
@@ -62,9 +65,15 @@ def _node(entry: Section) -> Node | None:
     return node if name else None
 
 
-def _judge(topology: Topology, places: list[Place], policy: PrivacyRouter) -> Found:
-    for rule in (_once_each, _containers_of_the_policy, _addresses_of_the_mesh, _one_node_has_the_chain):
-        yield from rule(topology, [place.path for place in places], policy)
+def _judge(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:
+    yield from _judge_what_was_read(topology, paths, policy)
+    yield from _one_node_has_the_chain(topology, paths, policy)
+
+
+def _judge_what_was_read(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:
+    """What can be said of some nodes without knowing the others."""
+    for rule in (_once_each, _containers_of_the_policy, _addresses_of_the_mesh):
+        yield from rule(topology, paths, policy)
 
 
 def _once_each(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:

@@ -10,7 +10,7 @@ from policies.document import Document
 from policies.errors import MOST_PROBLEMS, DocumentError, Problem
 from policies.kinds import Kind, Unfit, described
 from policies.model import Place
-from policies.spelling import did_you_mean
+from policies.spelling import did_you_mean, nearest
 from policies.tree import LISTS, Node, Nodes, child_path, plain
 
 T = TypeVar("T")
@@ -27,8 +27,12 @@ class Findings:
     """
 
     document: Document
-    problems: list[Problem] = field(default_factory=list)
-    unread: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(init=False)
+    unread: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.problems = list(self.document.doubled)
+        self.unread = {problem.place.path for problem in self.problems}
 
     def report(self, line: int, path: str, message: str) -> None:
         """Raises DocumentError when there are too many already."""
@@ -62,6 +66,9 @@ class Section:
             else:
                 message = f"unknown key; {did_you_mean(key, known)}"
                 findings.report(child.key_line, child_path(path, key), message)
+                meant = nearest(key, known)
+                if meant is not None and meant not in node.value:  # given, but not read
+                    findings.unread.add(child_path(path, meant))
 
     def has(self, key: str) -> bool:
         return key in self._children
@@ -84,8 +91,9 @@ class Section:
 
     def needs(self, key: str, why: str = "this key must be given") -> bool:
         """True if the key is there; a problem is noted if not."""
-        if self._is_mapping and key not in self._children:
-            self._findings.lose(self._line, child_path(self.path, key), f"missing: {why}")
+        path = child_path(self.path, key)
+        if self._is_mapping and key not in self._children and path not in self._findings.unread:  # told already, if so
+            self._findings.lose(self._line, path, f"missing: {why}")
         return key in self._children
 
     def get(self, key: str) -> Node:

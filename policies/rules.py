@@ -9,16 +9,25 @@ from functools import cached_property
 from policies.model import FunctionRoute, Gateway, Place, PrivacyRouter, Socket, XrayClient
 
 ROOT = "privacy_router"
+MESH_PORT = ("netmaker.enabled", "netmaker.interface", "netmaker.node_id")  # what says which port it is
 Found = Iterator[tuple[str, str]]  # (path of the offending value, message)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A policy, and where its values stand. ``earlier`` is its earlier version, which held to all rules."""
+    """A policy, and where its values stand. ``earlier`` is its earlier version, which held to all rules.
+
+    ``unread``: paths of values that could not be read. The policy has their defaults, which must not be judged.
+    """
 
     policy: PrivacyRouter
     place: Callable[[str], Place]
     earlier: PrivacyRouter | None = None
+    unread: frozenset[str] = frozenset()
+
+    def knows(self, *paths: str) -> bool:
+        """Whether all values at these paths, and those around and inside them, could be read."""
+        return not any(touches(unread, path) for unread in self.unread for path in paths)
 
     def line(self, path: str) -> str:
         """For messages that name a second place: "line 12"."""
@@ -52,9 +61,18 @@ def _without_flows(policy: PrivacyRouter) -> PrivacyRouter:
     return replace(policy, openflow=replace(policy.openflow, privacy_flows=(), function_routing=()))
 
 
+def touches(path: str, other: str) -> bool:
+    """True if one of the two paths is, or lies inside, the other."""
+    short, long = sorted((path, other), key=len)
+    return not short or long == short or long.startswith((f"{short}.", f"{short}["))
+
+
 @dataclass(frozen=True)
 class Rule:
-    """``reads``: the paths inside ``privacy_router`` whose values the rule relies on."""
+    """``reads``: the paths inside ``privacy_router`` without which the rule can say nothing at all.
+
+    A rule that holds values against each other leaves out those that the case does not know, and judges the others.
+    """
 
     judge: Callable[[Case], Found]
     reads: tuple[str, ...]
@@ -62,9 +80,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class HopFacts:
-    """What the document says about one hop. ``port_path`` and ``container_path`` are where it says so."""
+    """What the document says about one hop, and where: ``path``, and inside it ``port_path`` and ``container_path``."""
 
     title: str
+    path: str
     enabled: bool
     port: str
     port_path: str
@@ -75,7 +94,9 @@ class HopFacts:
 def all_hops(policy: PrivacyRouter) -> tuple[HopFacts, ...]:
     """The hops of the chain in its order, enabled or not."""
     gateways = (_of_container("WireGuard gateway", gateway, path) for gateway, path in gateway_paths(policy))
-    warp = HopFacts("WARP hop", policy.warp.enabled, policy.warp.interface, f"{ROOT}.warp.interface", None, "")
+    warp = HopFacts(
+        "WARP hop", f"{ROOT}.warp", policy.warp.enabled, policy.warp.interface, f"{ROOT}.warp.interface", None, ""
+    )
     xrays = (_of_container("Xray client", xray, path) for xray, path in xray_paths(policy))
     return *gateways, warp, *xrays
 
@@ -84,7 +105,7 @@ def _of_container(title: str, hop: Gateway | XrayClient, path: str) -> HopFacts:
     """A hop beside the first of its kind has its container's number in its title."""
     title = f"{title} {hop.container_id}" if path.endswith("]") else title
     port_path, container_path = f"{path}.socket_port", f"{path}.container_id"
-    return HopFacts(title, hop.enabled, hop.socket_port, port_path, hop.container_id, container_path)
+    return HopFacts(title, path, hop.enabled, hop.socket_port, port_path, hop.container_id, container_path)
 
 
 def gateway_paths(policy: PrivacyRouter) -> tuple[tuple[Gateway, str], ...]:
@@ -101,6 +122,11 @@ def xray_paths(policy: PrivacyRouter) -> tuple[tuple[XrayClient, str], ...]:
 def hops(policy: PrivacyRouter) -> tuple[HopFacts, ...]:
     """The hops that are enabled."""
     return tuple(hop for hop in all_hops(policy) if hop.enabled)
+
+
+def sound_hops(case: Case, *keys: str) -> tuple[HopFacts, ...]:
+    """The hops that are enabled for sure, and of which these keys could be read."""
+    return tuple(hop for hop in hops(case.policy) if case.knows(*(f"{hop.path}.{key}" for key in ("enabled", *keys))))
 
 
 def sockets(policy: PrivacyRouter) -> tuple[Socket, ...]:

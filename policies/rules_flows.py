@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from policies.actions import output_port
 from policies.model import FunctionRoute, PrivacyFlow
-from policies.rules import Case, Found, Rule, hops
+from policies.rules import MESH_PORT, Case, Found, Rule, hops
 
 _SOCKETS = ("socket_networking.privacy_sockets", "socket_networking.mesh_sockets")
-_PORTS = (*_SOCKETS, "wireguard.socket_port", "warp.interface", "xray.socket_port", "netmaker")
+_PORTS = (*_SOCKETS, "wireguard.socket_port", "warp.interface", "xray.socket_port", *MESH_PORT)
 _FURTHER = ("wireguard.further", "xray.further")
 
 
@@ -117,7 +117,13 @@ def _once(entries: Iterable[PrivacyFlow | FunctionRoute], what: str) -> Found:
             message = (
                 f"{what} {named} has the match and priority of {before}, but does {then} instead of {_does(other)}"
             )
-            yield entry.place.path, f"{message}: give one another match or priority"
+            wanted = "another match or priority" if isinstance(entry, PrivacyFlow) else _remedy(entry)
+            yield entry.place.path, f"{message}: give one {wanted}"
+
+
+def _remedy(route: FunctionRoute) -> str:
+    """What tells two functions apart. Another priority or port would not: an address is that of one socket."""
+    return "another address" if "nw_dst" in dict(route.match_fields) else "an address (nw_dst) of its own"
 
 
 def _is_back_end(entry: PrivacyFlow | FunctionRoute, other: PrivacyFlow | FunctionRoute) -> bool:

@@ -138,8 +138,8 @@ def _protocol(function: Function) -> str | None:
 
 RULES = (
     Rule(function_addresses, ("netmaker.subnet",)),
-    Rule(addresses_owned, ("netmaker.subnet",)),
-    Rule(container_addresses, ("netmaker.subnet", "containers", "openflow.function_routing")),
-    Rule(node_address, ("netmaker", "containers", "openflow.function_routing")),
+    Rule(addresses_owned, ()),
+    Rule(container_addresses, ("netmaker.subnet",)),
+    Rule(node_address, ("netmaker.subnet", "netmaker.mesh_address")),
     Rule(back_ends, ("containers", "openflow.function_routing")),
 )

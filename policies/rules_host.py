@@ -11,7 +11,7 @@ from typing import TypeVar
 from policies.errors import Problem
 from policies.host_model import MAIN, Client, Director, Mac, Tunnel
 from policies.model import NOWHERE, Place
-from policies.rules import Found
+from policies.rules import Found, touches
 from policies.tree import child_path
 
 T = TypeVar("T")
@@ -41,8 +41,7 @@ def check_host(
 ) -> tuple[Problem, ...]:
     """The problems of a director's policy; ``place`` and ``unread`` as in ``policies.check``."""
     case = HostCase(director, place, unread)
-    lost = any(path == "advanced" or path.startswith("advanced.") for path in unread)
-    rules = RULES if lost else (*RULES, *ADVANCED_RULES)
+    rules = [rule for rule, reads in RULES.items() if not any(touches(path, key) for path in unread for key in reads)]
     return tuple(Problem(place(path), message) for rule in rules for path, message in rule(case))
 
 
@@ -131,7 +130,7 @@ def preferences_apart(case: HostCase) -> Found:
         yield "advanced.tunnel_director.refuse_pref", f"{names.refuse_pref} is xray.rule_pref as well"
 
 
-def names_apart(case: HostCase) -> Found:
+def chains_apart(case: HostCase) -> Found:
     xray, names = case.director.advanced.xray, case.director.advanced.tunnel_director
     chains = {"xray.chain": xray.chain}
     for key, name in (
@@ -142,6 +141,10 @@ def names_apart(case: HostCase) -> Found:
         for other in (it for it, taken in chains.items() if taken == name):
             yield f"advanced.{key}", f"{name} is {other} as well: each needs a chain of its own"
         chains[key] = name
+
+
+def sets_apart(case: HostCase) -> Found:
+    xray = case.director.advanced.xray
     if xray.clients_ipset == xray.servers_ipset:
         yield "advanced.xray.clients_ipset", f"{xray.clients_ipset} is the servers' set as well: each needs its own"
     for key in ("clients_ipset", "servers_ipset"):
@@ -149,14 +152,18 @@ def names_apart(case: HostCase) -> Found:
         base = name.removesuffix("6").removesuffix("_ext")
         if len(base) == 2 and base.islower():
             yield f"advanced.xray.{key}", f"{name} is the name of a country's set: choose another"
+
+
+def xray_listens_apart(case: HostCase) -> Found:
+    xray = case.director.advanced.xray
     if xray.tproxy_port == xray.socks_port:
         yield "advanced.xray.tproxy_port", f"{xray.tproxy_port} is socks_port as well: choose another port"
-    if xray.route_table in (253, 254, 255):
-        yield "advanced.xray.route_table", f"{xray.route_table} is one of the kernel's own tables: choose another"
 
 
 def tables_apart(case: HostCase) -> Found:
     table = str(case.director.advanced.xray.route_table)
+    if table in ("253", "254", "255"):
+        yield "advanced.xray.route_table", f"{table} is one of the kernel's own tables: choose another"
     for tunnel in case.director.tunnels:
         if tunnel.name == table:
             yield _tunnel_path(tunnel), f"table {table} is advanced.xray.route_table: what it holds is delivered here"
@@ -177,11 +184,21 @@ def failover_is_possible(case: HostCase) -> Found:
             yield _tunnel_path(tunnel, "probe"), "main is an exemption: there is no tunnel to probe"
 
 
-RULES: tuple[Callable[[HostCase], Found], ...] = (clients_once, clients_on_the_lan, failover_is_possible)
-ADVANCED_RULES: tuple[Callable[[HostCase], Found], ...] = (
-    tunnels_fit_their_marks,
-    mark_fields_are_sound,
-    preferences_apart,
-    names_apart,
-    tables_apart,
-)
+_MARKS = ("advanced.tunnel_director.mark_mask", "advanced.tunnel_director.mark_shift")
+_PREFERENCES = ("advanced.tunnel_director.pref_base", "advanced.tunnel_director.refuse_pref", "advanced.xray.rule_pref")
+
+# With the paths that each relies on: it is left out when one of them could not be read.
+RULES: dict[Callable[[HostCase], Found], tuple[str, ...]] = {
+    clients_once: (),
+    clients_on_the_lan: (),
+    failover_is_possible: (),
+    tunnels_fit_their_marks: (*_MARKS, "advanced.tunnel_director.pref_base", TUNNELS),
+    mark_fields_are_sound: (*_MARKS, "advanced.xray.fwmark", "advanced.xray.fwmark_mask"),
+    preferences_apart: (*_PREFERENCES, TUNNELS),
+    chains_apart: tuple(
+        f"advanced.{group}.{key}" for group in ("xray", "tunnel_director") for key in ("chain", "guard")
+    ),
+    sets_apart: ("advanced.xray.clients_ipset", "advanced.xray.servers_ipset", "advanced.xray.bypass_ipset"),
+    xray_listens_apart: ("advanced.xray.tproxy_port", "advanced.xray.socks_port"),
+    tables_apart: ("advanced.xray.route_table",),
+}

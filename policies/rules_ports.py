@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policies.model import NetworkType, Socket
-from policies.rules import ROOT, Case, Found, Rule, gateway_paths, hops, sockets
+from policies.rules import MESH_PORT, ROOT, Case, Found, Rule, gateway_paths, hops, sockets, sound_hops
 from topology.plan import container_namespace
 
 _RANGES: dict[NetworkType, tuple[str, range]] = {
@@ -13,14 +13,14 @@ _RANGES: dict[NetworkType, tuple[str, range]] = {
 _SOCKETS = ("socket_networking.privacy_sockets", "socket_networking.mesh_sockets")
 _FURTHER = ("wireguard.further", "xray.further")
 _ENABLED = ("wireguard.enabled", "warp.enabled", "xray.enabled", *_FURTHER)
-_HOP_PORTS = ("wireguard.socket_port", "warp.interface", "xray.socket_port", *_FURTHER)
-_CONTAINER_IDS = ("wireguard.container_id", "xray.container_id", *_FURTHER)
 
 
 def container_ranges(case: Case) -> Found:
     """100-199 are privacy containers, 200 and above are mesh containers."""
     placed: list[tuple[int, NetworkType, str]] = [
-        (hop.container_id, "privacy", hop.container_path) for hop in hops(case.policy) if hop.container_id is not None
+        (hop.container_id, "privacy", hop.container_path)
+        for hop in sound_hops(case, "container_id")
+        if hop.container_id is not None
     ]
     placed += [
         (socket.container_id, socket.port_type, f"{socket.place.path}.container_id") for socket in sockets(case.policy)
@@ -42,7 +42,11 @@ def container_ids_once(case: Case) -> Found:
         [(socket.container_id, f"{socket.place.path}.container_id") for socket in networking.privacy_sockets],
         [(socket.container_id, f"{socket.place.path}.container_id") for socket in networking.mesh_sockets],
         [(container.id, f"{container.place.path}.id") for container in policy.containers],
-        [(hop.container_id, hop.container_path) for hop in hops(policy) if hop.container_id is not None],
+        [
+            (hop.container_id, hop.container_path)
+            for hop in sound_hops(case, "container_id")
+            if hop.container_id is not None
+        ],
     ]
     for entries in lists:
         first: dict[int, str] = {}
@@ -60,18 +64,18 @@ def names_once(case: Case) -> Found:
     of_hops = [socket for socket in networking.privacy_sockets if socket.name in hop_ports]  # the hops' own ports
     others = [socket for socket in networking.privacy_sockets if socket.name not in hop_ports]
     claims = [("the bridge", policy.bridge_name, f"{ROOT}.bridge_name")]
-    claims += [(f"the port of the {hop.title}", hop.port, hop.port_path) for hop in hops(policy)]
+    claims += [(f"the port of the {hop.title}", hop.port, hop.port_path) for hop in sound_hops(case)]
     claims += _socket_names([*others, *networking.mesh_sockets])
     for gateway, path in gateway_paths(policy):
-        if gateway.enabled:
+        if gateway.enabled and case.knows(f"{path}.enabled", f"{path}.container_id"):  # which is in the default name
             claims.append(("the gateway's WireGuard device", gateway.device, f"{path}.device"))
-    if policy.warp.enabled:
+    if policy.warp.enabled and case.knows(f"{ROOT}.warp.enabled"):
         claims.append(("the WARP device", policy.warp.device, f"{ROOT}.warp.device"))
-    if policy.netmaker.enabled:
+    if policy.netmaker.enabled and case.knows(*(f"{ROOT}.{path}" for path in MESH_PORT)):
         claims.append(("the mesh port", policy.netmaker.interface, f"{ROOT}.netmaker.interface"))
         if policy.netmaker.device != policy.netmaker.interface:  # the same: an Ethernet device that is the port
             claims.append(("the mesh device", policy.netmaker.device, f"{ROOT}.netmaker.device"))
-    yield from _once(case, claims)
+    yield from _once(case, [claim for claim in claims if case.knows(claim[2])])
     yield from _once(case, _socket_names(of_hops))
     names = [("a container", container.name, f"{container.place.path}.name") for container in policy.containers]
     yield from _once(case, names)
@@ -94,7 +98,9 @@ def _once(case: Case, claims: list[tuple[str, str, str]]) -> Found:
 
 def warp_namespace_free(case: Case) -> Found:
     policy = case.policy
-    numbers = {hop.container_id for hop in hops(policy)} | {socket.container_id for socket in sockets(policy)}
+    numbers = {hop.container_id for hop in sound_hops(case, "container_id")} | {
+        socket.container_id for socket in sockets(policy)
+    }
     for number in sorted(number for number in numbers if number is not None):
         if policy.warp.enabled and policy.warp.namespace == container_namespace(number):
             yield f"{ROOT}.warp.namespace", f'"{policy.warp.namespace}" is the namespace of container {number}'
@@ -103,7 +109,7 @@ def warp_namespace_free(case: Case) -> Found:
 def hops_have_their_sockets(case: Case) -> Found:
     """Gateways and Xrays are plugged in by a privacy socket of their own container, where sockets are listed."""
     listed = {socket.name: socket for socket in case.policy.socket_networking.privacy_sockets}
-    for hop in hops(case.policy):
+    for hop in sound_hops(case, "socket_port", "container_id"):
         if hop.container_id is None or not listed:
             continue
         socket = listed.get(hop.port)
@@ -118,12 +124,16 @@ def hops_have_their_sockets(case: Case) -> Found:
 
 def containers_have_their_sockets(case: Case) -> Found:
     policy = case.policy
-    known: dict[str, tuple[int | None, NetworkType]] = {hop.port: (hop.container_id, "privacy") for hop in hops(policy)}
+    sound = sound_hops(case, "socket_port", "interface", "container_id")
+    complete = len(sound) == len(hops(policy)) and case.knows(*(f"{ROOT}.{path}" for path in (*_SOCKETS, *_FURTHER)))
+    known: dict[str, tuple[int | None, NetworkType]] = {hop.port: (hop.container_id, "privacy") for hop in sound}
     known |= {socket.name: (socket.container_id, socket.port_type) for socket in sockets(policy)}
     for container in policy.containers:
         path = f"{container.place.path}.socket_port"
         if container.socket_port not in known:
-            yield path, f'"{container.socket_port}" is no socket; socket_networking lists {", ".join(known) or "none"}'
+            if complete:
+                listed = ", ".join(known) or "none"
+                yield path, f'"{container.socket_port}" is no socket; socket_networking lists {listed}'
             continue
         number, network = known[container.socket_port]
         if number != container.id:
@@ -159,11 +169,12 @@ def gateways_listen_apart(case: Case) -> Found:
     """Every gateway's UDP socket is in the node's namespace."""
     first: dict[int, str] = {}
     for gateway, path in gateway_paths(case.policy):
-        port, path = gateway.listen_port, f"{path}.listen_port"
-        if gateway.enabled and port in first:
-            yield path, f"UDP port {port} is another gateway's ({case.line(first[port])}): choose another"
-        if gateway.enabled:
-            first.setdefault(port, path)
+        port, here = gateway.listen_port, f"{path}.listen_port"
+        if not gateway.enabled or not case.knows(here, f"{path}.enabled"):
+            continue
+        if port in first:
+            yield here, f"UDP port {port} is another gateway's ({case.line(first[port])}): choose another"
+        first.setdefault(port, here)
 
 
 def sockets_are_on(case: Case) -> Found:
@@ -178,12 +189,12 @@ def sockets_are_on(case: Case) -> Found:
 
 RULES = (
     Rule(container_ranges, ()),
-    Rule(container_ids_once, _CONTAINER_IDS),
-    Rule(gateways_listen_apart, ("wireguard.listen_port", "wireguard.further")),
-    Rule(names_once, (*_HOP_PORTS, "bridge_name", "wireguard.device", "warp.device", "netmaker")),
-    Rule(warp_namespace_free, ("warp.namespace", *_CONTAINER_IDS)),
-    Rule(hops_have_their_sockets, (*_ENABLED, *_HOP_PORTS, *_CONTAINER_IDS, *_SOCKETS)),
-    Rule(containers_have_their_sockets, (*_HOP_PORTS, *_CONTAINER_IDS, *_SOCKETS)),
+    Rule(container_ids_once, ()),
+    Rule(gateways_listen_apart, ()),
+    Rule(names_once, ()),
+    Rule(warp_namespace_free, ("warp.namespace", "warp.enabled")),
+    Rule(hops_have_their_sockets, ("socket_networking.privacy_sockets",)),
+    Rule(containers_have_their_sockets, ()),
     Rule(chain_is_possible, _ENABLED),
     Rule(sockets_are_on, ("openflow.enabled", *_ENABLED)),
 )

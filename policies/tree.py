@@ -87,9 +87,14 @@ def child_path(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def build(events: Iterable[Event], file: str) -> Node | None:
-    """The tree of a document; None if it is empty. Raises DocumentError for keys that are given twice, SyntaxFault."""
-    return _Builder(file).build(events)
+def build(events: Iterable[Event], file: str) -> tuple[Node | None, tuple[Problem, ...]]:
+    """The tree of a document, None if it is empty; and its keys that are given twice, of which it has the last.
+
+    Raises SyntaxFault; DocumentError for too many such keys.
+    """
+    builder = _Builder(file)
+    builder.build(events)
+    return builder.root, tuple(builder.problems)
 
 
 @dataclass(slots=True)
@@ -123,7 +128,7 @@ class _Builder:
     values: int = 0
     root: Node | None = None
 
-    def build(self, events: Iterable[Event]) -> Node | None:
+    def build(self, events: Iterable[Event]) -> None:
         for kind, line, value in events:
             inner = self.stack[-1] if self.stack else None
             if kind == "end":
@@ -134,9 +139,6 @@ class _Builder:
                 self._place(value, line, inner.waiting_line if inner is not None and inner.key is not None else line)
             else:
                 self._open(inner, kind, line)
-        if self.problems:
-            raise DocumentError(self.problems)
-        return self.root
 
     def _take_key(self, inner: _Open, children: dict[str, Node], line: int, key: Scalar) -> None:
         if not isinstance(key, str):
@@ -145,7 +147,8 @@ class _Builder:
         if key in children:
             path = child_path(inner.path(), key)
             first = children[key].key_line
-            message = f"this key is given twice, first in line {first}: keep one of them"
+            where = "both times in this line" if first == line else f"first in line {first}"
+            message = f"this key is given twice, {where}: keep one of them"
             self.problems.append(Problem(Place(self.file, line, path), message))
             if len(self.problems) >= MOST_PROBLEMS:
                 raise DocumentError(self.problems)

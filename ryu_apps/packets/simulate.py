@@ -74,7 +74,7 @@ def read_packet(packet: Packet | str) -> Match:
         if _is_range(name, text):
             raise MatchError([(name, f"{name}={text} is a range: a packet has one value")])
     if "in_port" not in dict(match):
-        raise MatchError([("in_port", "in_port is missing: name the port that the packet comes in by")])
+        raise MatchError([("", "in_port is missing: name the port that the packet comes in by")])
     return match
 
 

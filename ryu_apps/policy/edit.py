@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from policies.document import parse_document
+from policies.errors import DocumentError
 from policies.tree import plain as plain_value
 
 Route = dict[str, Any]
@@ -27,7 +28,10 @@ def plain(text: str, file: str) -> Any:
 
     Raises DocumentError.
     """
-    return plain_value(parse_document(text, file).root.value)
+    document = parse_document(text, file)
+    if document.doubled:
+        raise DocumentError(document.doubled)
+    return plain_value(document.root.value)
 
 
 def document_text(document: Any, file: str) -> str:

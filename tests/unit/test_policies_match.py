@@ -99,7 +99,7 @@ def test_normal_forms(given: dict[str, object] | str, expected: str | tuple[()])
     [
         ({"in_prt": "warp0"}, "in_prt", "did you mean in_port?"),
         ({"nw_dts": "192.0.2.1"}, "nw_dts", "did you mean nw_dst?"),  # nw_tos is as near
-        ({"quux": "1"}, "quux", "known here: arp"),
+        ({"quux": "1"}, "quux", 'unknown match field "quux"; docs/policy.md lists all'),
         ({"ip": "nw_dest=1.2.3.4"}, "ip", 'unknown match field "nw_dest"; did you mean nw_dst?'),
         ("ip,priority=5", "", "priority is no match field"),
         ({"actions": "drop"}, "actions", "no match field"),

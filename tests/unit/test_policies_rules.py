@@ -357,7 +357,7 @@ def route_to_its_own_in_port(router: Router) -> None:
     routes(router)[0]["match_fields"]["in_port"] = "internal_200"
 
 
-@case("openflow.function_routing[2]", "{", '"cache" has the match and priority of "vector_db" (line ')
+@case("openflow.function_routing[2]", "{", "instead of output:internal_200: give one another address")
 def contradicting_routes(router: Router) -> None:
     routes(router).append(
         {"function": "cache", "target_socket": "internal_201", "match_fields": {"nw_dst": "100.104.70.10"}}

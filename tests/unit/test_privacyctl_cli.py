@@ -169,7 +169,7 @@ def test_the_agents_verbs_are_its_own(verb: str, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("packet", "why"),
     [
-        ("ip,nw_dst=192.0.2.1", "in_port is missing"),
+        ("ip,nw_dst=192.0.2.1", "the packet: in_port is missing"),
         ("in_port=warp0,nw_dst=192.0.2.0/24", "is a range"),
         ("in_port=warp0,nw_dstt=192.0.2.1", "did you mean nw_dst?"),
         ("in_port=warp0,arp,tcp", "no packet is both"),

@@ -91,6 +91,16 @@ def test_all_problems_come_at_once() -> None:
     assert len(problems(change)) == 3
 
 
+def test_a_wrong_type_hides_nothing_of_other_nodes() -> None:
+    def change(given: dict[str, Any]) -> None:
+        node(0, datapath_id=5, mesh_address="100.104.70.0")(given)
+        node(1, containers=[299, "x"], name="a")(given)
+
+    assert [found.partition(": ")[0].removeprefix("topology.nodes") for found in problems(change)] == [
+        *("[0].datapath_id", "[0].mesh_address", "[1].name", "[1].containers[1]"),
+    ]
+
+
 def test_the_chain_is_on_one_node() -> None:
     chain = parse(json.dumps({"privacy_router": {"xray": {"vps_address": "vps.example.com"}}}), "policy.json")
 

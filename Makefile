@@ -5,7 +5,7 @@ STAMPS := .setup
 BIN := $(VENV)/bin
 POLICY ?= policies/documents/privacy-router.json
 
-.PHONY: help setup demo demo-down test lint soak bench clean
+.PHONY: help setup demo demo-down mininet test lint soak bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,6 +17,9 @@ demo: setup  ## the main job: build the chain in a sandbox, drive traffic throug
 
 demo-down: setup  ## remove a lab that KEEP=1 left up
 	@$(BIN)/python mininet/demo.py --down
+
+mininet: setup  ## the switch side by hand: a controller and Mininet's prompt, in a sandbox
+	@$(BIN)/python mininet/by_hand.py $(POLICY)
 
 test: setup lint  ## all tests: unit, integration, the demo's lines
 	$(BIN)/python -m pytest -q -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
@@ -31,7 +34,7 @@ lint: setup
 soak: setup  ## the long forms of the suites
 	SOAK=1 $(BIN)/python -m pytest -q
 
-bench: setup  ## every figure that README.md and docs/ give, as ratios measured in one run
+bench: setup  ## the figures of README.md, as ratios measured in one run (docs/ say where theirs are from)
 	@$(BIN)/python bench/run.py
 
 clean:  ## remove what setup made in this clone

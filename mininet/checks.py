@@ -13,13 +13,12 @@ import forge
 from capture import Capture, capture
 from lab import VECTOR_DB, WARP_PORT, Lab, in_sync
 from line import Line
-from privacy_chain import CLIENT, DNS, NODE, VPS, WARP_EXIT, WEB
+from privacy_chain import CLIENT, CLIENT_INNER, DNS, NODE, VPS, WARP_EXIT, WEB
 
 from policies.load import load
 from policies.model import PrivacyRouter
 from policies.shares import client_shares
 
-CLIENT_INNER = "10.100.0.2"
 WARP_HOP, GATEWAY, XRAY = "10.99.0.1", "10.99.0.100", "10.99.0.101"
 BUCKET_STORAGE = "100.104.70.11"
 DOWNLOAD_MIB = 16
@@ -33,9 +32,9 @@ def switch_is_programmed(lab: Lab) -> Iterator[Line]:
         waiting = [f"; {sum(each['entries'] for each in switch['waiting'])} wait for {len(waiting)} ports"]
     yield Line(
         1,
-        "Switch ovsbr0 connected, flow entries committed in one atomic bundle and read back",
+        "Switch ovsbr0: flow entries committed in one bundle, read back",
         in_sync(switch) and change["bundles"] == 1 and change["added"] >= switch["installed"] > 0,
-        f"{change['added']} entries, {change['bundles']} bundle, {change['milliseconds']:.1f} ms{''.join(waiting)}",
+        f"{change['added']} entries, {change['milliseconds']:.1f} ms{''.join(waiting)}",
     )
 
 
@@ -46,9 +45,7 @@ def http_takes_the_chain(lab: Lab) -> Iterator[Line]:
     yield _saw(2, "HTTP: the VPS saw the WARP exit", vps.sources("tcp", 443), WARP_EXIT)
     yield _saw(2, "HTTP: the WARP endpoint saw only the node", warp.sources("udp", WARP_PORT), NODE)
     clear = uplink.naming(CLIENT_INNER, CLIENT, WEB)
-    yield Line(
-        2, "HTTP: the uplink carried neither the client's nor the target's address", clear == 0, f"{clear} packets"
-    )
+    yield Line(2, "HTTP: the uplink carried neither client's nor target's address", clear == 0, f"{clear} packets")
     rate = _try(lambda: client.download_rate("client", WEB, DOWNLOAD_MIB))
     held = isinstance(rate, float)
     yield Line(
@@ -76,7 +73,7 @@ def hops_are_counted(lab: Lab) -> Iterator[Line]:
         if link["item"] != "chain ARP" and {link["from"], link["to"]} <= met:  # neighbours need not ask each time
             counted = f"{link['packets']} packets, {link['bytes']} bytes"
             way = f"{link['from']} to {link['to']}"
-            yield Line(4, f"Packets {way}: {link['item']}", link["packets"] > 0, counted)
+            yield Line(4, f"{way}: {link['item']}", link["packets"] > 0, counted)
 
 
 def _hops_of_the_client(policy: PrivacyRouter) -> set[str]:
@@ -146,7 +143,7 @@ def a_dead_warp_leaks_nothing(lab: Lab) -> Iterator[Line]:
     yield _control(6, "Control: the uplink's capture sees a packet with both addresses", control)
     yield Line(
         6,
-        "WARP cut: no packet with the client's or the target's address on the uplink",
+        "WARP cut: no packet with either address on the uplink",
         leaked == 0 and uplink.dropped == 0,
         f"{leaked} of {sum(uplink.packets.values())} packets, {uplink.dropped} unseen",
     )
@@ -161,7 +158,8 @@ def _blocked(how: str) -> Line:
     }
     answers = {name: _try(request) for name, request in requests.items()}
     got = [name for name, answer in answers.items() if not isinstance(answer, Failure)]
-    measured = ", ".join(f"{name} {answer}" for name, answer in answers.items())
+    names = {answer: ", ".join(name for name in answers if answers[name] == answer) for answer in answers.values()}
+    measured = "; ".join(f"{which}: {answer}" for answer, which in names.items())
     return Line(6, f"WARP cut ({how}): the client's requests fail", not got, measured)
 
 

@@ -28,6 +28,9 @@ from rich.markup import escape
 from rich.table import Table
 from sandbox import dying_with_parent, sandboxed
 
+from policies.errors import DocumentError
+from policies.load import load
+
 HERE = Path(__file__).resolve().parent
 POLICY = HERE.parent / "policies" / "documents" / "privacy-router.json"
 DIRECTORY = Path("/tmp/privacy-router-lab")
@@ -47,26 +50,53 @@ def main() -> int:
     options = _options()
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if os.geteuid() != 0:
-        print("make demo: must be run as root: it makes network namespaces and a private Open vSwitch", file=sys.stderr)
+        print("demo: must be run as root: it makes network namespaces and a private Open vSwitch", file=sys.stderr)
         return 3
     if missing:
-        print(f"make demo: missing packages: {' '.join(missing)}; run: make setup", file=sys.stderr)
+        print(f"demo: missing packages: {' '.join(missing)}; run: make setup", file=sys.stderr)
         return 3
     directory: Path = options.directory.resolve()
     if options.down:
         return take_down(directory)
     if running(directory):
-        print(f"make demo: a lab runs already in {directory}; run: make demo-down", file=sys.stderr)
+        print(f"demo: a lab runs already in {directory}; remove it: {removal(directory)}", file=sys.stderr)
         return 4
     if directory.exists() and any(directory.iterdir()) and not (directory / "before.json").exists():
-        print(f"make demo: {directory} is no directory of an earlier demo, and is not empty", file=sys.stderr)
+        print(f"demo: {directory} is no directory of an earlier demo, and is not empty", file=sys.stderr)
+        return 2
+    if not is_fit(options.policy):
         return 2
     shutil.rmtree(directory, ignore_errors=True)
     return run(options, directory)
 
 
+def removal(directory: Path) -> str:
+    """The command that takes down a lab in this directory."""
+    return "make demo-down" if directory == DIRECTORY else f"{sys.executable} {__file__} --down --directory {directory}"
+
+
+def is_fit(file: Path) -> bool:
+    """Whether the lab can show this policy. What is wrong with it is said."""
+    from needs import unmet
+
+    try:
+        lacking = list(unmet(load(file)))
+    except DocumentError as error:
+        print(error, file=sys.stderr)
+        return False
+    if lacking:
+        print(f"demo: {file} lacks what the lab's checks look for: {'; '.join(lacking)}", file=sys.stderr)
+    return not lacking
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="demo", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="demo",
+        description="Build a data centre, an Internet and the privacy router in a sandbox of their own, drive real "
+        "traffic through the chain, and print what was seen. Nothing of the machine is touched.",
+        epilog="Exit codes: 0 every line held; 1 not every line, or the demo broke off; 2 the policy is invalid, or "
+        "nothing that the lab can show; 3 not root, or packages are missing; 4 a lab is up in the directory.",
+    )
     parser.add_argument("--policy", type=Path, default=POLICY, help="the policy document (default: the example)")
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help="logs, keys and state of the lab")
     parser.add_argument("--keep", action="store_true", help="leave the lab up and say how to look around")
@@ -77,13 +107,15 @@ def _options() -> argparse.Namespace:
 
 def run(options: argparse.Namespace, directory: Path) -> int:
     """Run the whole demo and print its table. Returns the exit code."""
-    console = Console(width=None if sys.stdout.isatty() else 180)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     before = traces.snapshot(directory)
     directory.mkdir(mode=0o700, parents=True)
     (directory / "before.json").write_text(json.dumps({kind: sorted(lines) for kind, lines in before.items()}))
+    policy = directory / f"policy{options.policy.suffix}"  # its own: the lab's operator may edit it, by REST as well
+    shutil.copyfile(options.policy, policy)
     begin = time.monotonic()
     door = open_door()
-    lab = start(options, directory, door.fileno())
+    lab = start(options, policy, directory, door.fileno())
     lines, error = [], None
     try:
         for message in messages(lab):
@@ -94,7 +126,7 @@ def run(options: argparse.Namespace, directory: Path) -> int:
             else:
                 break
         else:
-            error = lab_error(lab, directory)
+            error = f"the lab ended with exit code {lab.wait()}; what it said last is in {directory}/lab.log"
     except KeyboardInterrupt:
         error = "interrupted"
     if error or not options.keep:
@@ -109,21 +141,22 @@ def run(options: argparse.Namespace, directory: Path) -> int:
         options.json.write_text(json.dumps([asdict(line) for line in lines], indent=1))
     held = error is None and all(line.held for line in lines)
     if error:
-        print(f"\nThe demo broke off: {error}", file=sys.stderr)
+        told = next((f"in line {line.number}, {line.what}: {line.measured}" for line in lines if line.broke_off), error)
+        print(f"\nThe demo broke off {told}", file=sys.stderr)
     if not held:
         print(f"\nNot every line held. Logs: {directory}/logs, {directory}/lab.log", file=sys.stderr)
     else:
         console.print(f"\nEvery line held ({time.monotonic() - begin:.0f} s).", highlight=False)
     if options.keep and not error:
-        how_to_look_around(console, lab.pid, door.getsockname()[1], directory, options.policy.resolve())
+        how_to_look_around(console, lab.pid, door.getsockname()[1], directory, policy)
     return 0 if held else 1
 
 
-def start(options: argparse.Namespace, directory: Path, door: int) -> subprocess.Popen[str]:
+def start(options: argparse.Namespace, policy: Path, directory: Path, door: int) -> subprocess.Popen[str]:
     """Start the sandbox. Unless it shall be kept it dies with this process, however that ends."""
     script = str(HERE / "inside.py")
     end = "keep" if options.keep else "take-down"
-    command = sandboxed([sys.executable, script, str(directory), str(options.policy.resolve()), str(door), end])
+    command = sandboxed([sys.executable, script, str(directory), str(policy), str(door), end])
     lab = subprocess.Popen(
         command if options.keep else dying_with_parent(command),
         stdin=subprocess.DEVNULL,
@@ -155,7 +188,7 @@ def show(console: Console, lines: list[Line]) -> None:
     for title, justify in (("", "right"), ("What was seen", "left"), ("Measured", "left"), ("", "left")):
         table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for line in lines:
-        mark = "[green]held[/]" if line.held else "[bold red]FAILED[/]"
+        mark = "[green]held[/]" if line.held else f"[bold red]{'broke off' if line.broke_off else 'FAILED'}[/]"
         table.add_row(str(line.number), escape(line.what), escape(line.measured), mark)
     console.print()
     console.print(table, highlight=False)
@@ -164,18 +197,21 @@ def show(console: Console, lines: list[Line]) -> None:
 def how_to_look_around(console: Console, pid: int, port: int, directory: Path, policy: Path) -> None:
     inside = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
     enter = f"nsenter --all --target {inside} --"
+    url = f"http://127.0.0.1:{port}"
     console.print(
         f"""
 The lab is still up. Look around:
-  a page         http://127.0.0.1:{port}/     (chain, switches, flow entries, events, trace)
-  flows          curl http://127.0.0.1:{port}/v1/flows     (also /v1/chain, /stats/switches, /stats/flow/DPID)
+  a page         {url}/
+  flows          curl {url}/v1/flows     # also /v1/chain, /stats/switches, /stats/flow/DPID
+  the policy     {policy}     # a copy: edit it, or PUT another one (docs/rest.md)
+  REST's token   TOKEN=$(cat {directory}/state/rest-token)
   flow entries   {enter} ovs-ofctl -O OpenFlow13 --names dump-flows ovsbr0
   the client     {enter} ip netns exec client curl http://198.51.100.80/
-  a container    {enter} ip netns exec ct101 bash     (ct100, ct101, ct200, ct201, warp, vps, warpend, internet)
+  a container    {enter} ip netns exec ct101 bash     # or ct100, ct200, ct201, warp, vps, warpend, internet
   host agent     {enter} {sys.prefix}/bin/privacy-agent status --policy {policy} \\
                    --state-dir {directory}/state --config-dir {directory}/config
   logs           {directory}/logs
-  take it down   make demo-down""",
+  take it down   {removal(directory)}""",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -196,7 +232,7 @@ def take_down(directory: Path) -> int:
     """Remove a lab that was kept. Returns the exit code."""
     pid = running(directory)
     if pid is None:
-        print("make demo-down: no lab is up")
+        print(f"demo: no lab is up in {directory}")
         return 0
     os.kill(pid, signal.SIGKILL)
     before = {kind: set(lines) for kind, lines in json.loads((directory / "before.json").read_text()).items()}
@@ -206,12 +242,6 @@ def take_down(directory: Path) -> int:
         time.sleep(0.1)
     print("The lab is down." if not left else "Still there:\n" + "\n".join(left))
     return 1 if left else 0
-
-
-def lab_error(lab: subprocess.Popen[str], directory: Path) -> str:
-    """Why the lab ended without saying so."""
-    last = (directory / "lab.log").read_text(errors="replace").strip().splitlines()[-12:]
-    return "\n".join([f"the lab ended with exit code {lab.wait()}:", *last])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from checks import CHECKS
 from door import keep_open
 from lab import Lab
 from line import Line
-from processes import LabError
 
 
 def report(**message: Any) -> None:
@@ -38,14 +37,14 @@ def build(lab: Lab, report: Callable[..., None] = report) -> None:
         step()
 
 
-def check(lab: Lab) -> None:
+def check(lab: Lab, report: Callable[..., None] = report) -> None:
     for words, checks in CHECKS:
         report(progress=words)
         for line in checks(lab):
             report(line=asdict(line))
 
 
-def take_down(lab: Lab) -> None:
+def take_down(lab: Lab, report: Callable[..., None] = report) -> None:
     """Line 9, inside: the agent's ``stop`` removes all it made; what is left then is the lab's own, and goes too."""
     report(progress="taking everything down")
     lab.stop_product()
@@ -54,17 +53,37 @@ def take_down(lab: Lab) -> None:
     lab.take_down()
 
 
+class Stage:
+    """Where the demo is: what was reported last, and the number of the line that it is on the way to."""
+
+    def __init__(self) -> None:
+        self.number, self.words = 1, "starting"
+
+    def report(self, **message: Any) -> None:
+        if "progress" in message:
+            self.words = message["progress"]
+            numbers = {words: number for number, (words, _) in enumerate(CHECKS, start=1)}
+            self.number = numbers.get(self.words, self.number)
+        report(**message)
+
+    def broke_off(self, error: Exception) -> Line:
+        said = " ".join(str(error).split()) or type(error).__name__
+        return Line(self.number, self.words, False, said, broke_off=True)
+
+
 def main() -> None:
     directory, policy, door, end = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    lab = Lab(directory, policy)
+    lab, stage = Lab(directory, policy), Stage()
     try:
-        build(lab)
-        check(lab)
+        build(lab, stage.report)
+        check(lab, stage.report)
         if end == "take-down":
-            take_down(lab)
+            stage.number = 9
+            take_down(lab, stage.report)
             report(end="down")
-    except LabError as error:
-        sys.exit(str(error))
+    except Exception as error:
+        report(line=asdict(stage.broke_off(error)))
+        raise
     if end == "keep":
         report(end="kept")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -27,6 +27,7 @@ from privacy_chain import (
     NODE,
     NODE_LAN,
     VPS,
+    VPS_NAME,
     WARP_ENDPOINT,
     WARP_EXIT,
     WEB,
@@ -62,7 +63,7 @@ class Lab:
     # --- what a data centre and an ISP make
 
     def build_surroundings(self) -> None:
-        sandbox.furnish(self.directory, {"vps.example.com": VPS})
+        sandbox.furnish(self.directory, {VPS_NAME: VPS})
         start_open_vswitch(self.processes, self.directory / "ovs.db")
         setLogLevel("error")
         Mininet.inited = True  # skips Mininet's tuning of machine-wide sysctls

@@ -2,9 +2,8 @@
 
 ``surroundings`` is what a data centre and an ISP would make: a client device, the node, four empty containers,
 a WARP endpoint, the VPS and "the Internet", joined by a router. The demo starts from it and lets the host agent
-build everything else. ``privacy_chain`` adds the switch and its sockets, for a look at the switch side by hand:
-
-    mn --custom mininet/privacy_chain.py --topo privacy_chain --controller remote
+build everything else. ``privacy_chain`` adds the switch and its sockets, for a look at the switch side by hand
+(``by_hand.py``).
 
 All public addresses are documentation addresses (RFC 5737).
 """
@@ -21,9 +20,10 @@ from mininet.topo import Topo
 CONTAINERS = ("ct100", "ct101", "ct200", "ct201")
 
 CLIENT, NODE_LAN = "192.168.77.2", "192.168.77.1"
+CLIENT_INNER = "10.100.0.2"  # in the tunnel to the gateway
 NODE, ISP_TO_NODE = "192.0.2.2", "192.0.2.1"
 WARP_ENDPOINT, WARP_EXIT, ISP_TO_WARP = "203.0.113.130", "203.0.113.131", "203.0.113.129"
-VPS, ISP_TO_VPS = "203.0.113.10", "203.0.113.1"
+VPS, VPS_NAME, ISP_TO_VPS = "203.0.113.10", "vps.example.com", "203.0.113.1"
 PUBLIC = ("203.0.113.0/24", "198.51.100.0/24")
 WEB, DNS, ISP_TO_INTERNET = "198.51.100.80", "198.51.100.53", "198.51.100.1"
 

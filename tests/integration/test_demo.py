@@ -7,10 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import inside
 import pytest
 import traces
+from lab import Lab
+from line import Line
 
 pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +33,9 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     print(done.stdout, done.stderr)
     assert result.exists(), done.stderr
     found: list[dict[str, object]] = json.loads(result.read_text())
-    assert (done.returncode == 0) == all(line["held"] for line in found), "the exit code must tell what the lines tell"
+    broken = [f"line {line['number']}, {line['what']}: {line['measured']}" for line in found if line["broke_off"]]
+    assert not broken, f"the demo broke off in {broken[0]}"
+    assert (done.returncode == 0) == all(line["held"] for line in found), done.stderr
     return found
 
 
@@ -56,3 +63,56 @@ def test_a_killed_demo_leaves_nothing(tmp_path: Path) -> None:
     while (left := traces.left_behind(before, traces.snapshot(lab))) != logs and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == logs
+
+
+def test_a_policy_that_the_lab_cannot_show(tmp_path: Path) -> None:
+    """It is told at once, and nothing is started."""
+    policy = tmp_path / "policy.json"
+    text = (ROOT / "policies" / "documents" / "privacy-router.json").read_text()
+    lab = tmp_path / "lab"
+    for change, said in (
+        (("100.104.70.11", "100.104.70.12"), "internal_201 in namespace ct201 with 100.104.70.11"),
+        (("vps.example.com", "vps.example.net"), "the server vps.example.com"),
+        (('"privacy_router"', '"privacy_routr"'), "did you mean privacy_router?"),
+    ):
+        assert change[0] in text
+        policy.write_text(text.replace(*change))
+        done = subprocess.run(
+            [*DEMO, "--policy", str(policy), "--directory", str(lab)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+        assert said in done.stderr
+    assert not lab.exists()
+
+
+def test_a_demo_that_breaks_off_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reported: list[dict[str, Any]] = []
+
+    def breaks(lab: Lab) -> Iterator[Line]:
+        yield Line(5, "first", True, "seen")
+        raise OSError(19, "No such device")
+
+    checks = [*inside.CHECKS[:4], ("mesh and privacy containers", breaks)]
+    nothing: Callable[[Lab], Iterator[Line]] = lambda lab: iter(())  # noqa: E731
+    checks[:4] = [(words, nothing) for words, _ in checks[:4]]
+    monkeypatch.setattr(inside, "CHECKS", checks)
+    monkeypatch.setattr(inside, "report", lambda **message: reported.append(message))
+    monkeypatch.setattr(inside, "build", lambda lab, report: None)
+    monkeypatch.setattr(sys, "argv", ["inside", str(tmp_path), "policy.json", "0", "take-down"])
+    with pytest.raises(OSError, match="No such device"):
+        inside.main()
+    line = Line(**reported[-1]["line"])
+    assert line == Line(5, "mesh and privacy containers", False, "[Errno 19] No such device", broke_off=True)
+
+
+def test_the_switch_by_hand() -> None:
+    """README's example, in a sandbox that leaves nothing."""
+    before = traces.snapshot()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "mininet" / "by_hand.py"), str(ROOT / "policies/documents/privacy-router.json")],
+        input="ct201 ping -c 1 100.104.70.10\nexit\n", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1 received" in done.stdout + done.stderr
+    left = [each for each in traces.left_behind(before, traces.snapshot()) if not each.startswith("processes")]
+    assert left == []

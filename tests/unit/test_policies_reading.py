@@ -388,10 +388,8 @@ def test_null_is_no_number_of_a_further_gateway() -> None:
 
 def test_privacy_router_is_the_one_top_level_key() -> None:
     assert problems("{}") == [("privacy_router", "{}", "missing: this key must be given")]
-    assert [found[2] for found in problems('{"privacy_routr": {}}')] == [
-        "missing: this key must be given",
-        "unknown key; did you mean privacy_router?",
-    ]
+    (found,) = problems('{"privacy_routr": {}}')
+    assert found[2] == "unknown key; did you mean privacy_router?"
     (found,) = problems('{\n"privacy_router":\nnull}')
     assert found[:2] == ("privacy_router", "null}")
 

@@ -77,7 +77,7 @@ def removal(directory: Path) -> str:
 
 def is_fit(file: Path) -> bool:
     """Whether the lab can show this policy. What is wrong with it is said."""
-    from needs import unmet
+    from needs import unmet  # which needs Mininet: whether that is there has been asked by now
 
     try:
         lacking = list(unmet(load(file)))

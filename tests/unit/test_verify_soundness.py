@@ -30,8 +30,13 @@ _TEXTS = {
     "nw_src": (*_QUARTERS, "0.0.0.0/1", "128.0.0.0/1", "64.0.0.0/64.0.0.0"),
     "nw_dst": (*_QUARTERS, "0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/64.0.0.0"),
     "tp_dst": ("0x8000/0x8000", "0x0/0x8000"),
+    "reg0": ("0x0", "0x1/0x1", "0x2/0x3"),  # 0 in whatever comes in
 }
-_PROTOCOLS = {"": ("in_port",), "ip": ("in_port", "nw_src", "nw_dst"), "tcp": ("in_port", "nw_src", "nw_dst", "tp_dst")}
+_PROTOCOLS = {
+    "": ("in_port", "reg0"),
+    "ip": ("in_port", "nw_src", "nw_dst", "reg0"),
+    "tcp": ("in_port", "nw_src", "nw_dst", "tp_dst"),
+}
 
 Header = dict[str, int | str]
 
@@ -96,7 +101,7 @@ def random_entries(random: Random) -> list[FlowEntry]:
         protocol = random.choice(tuple(_PROTOCOLS))
         given = {protocol: ""} if protocol else {}
         for name in _PROTOCOLS[protocol]:
-            if random.random() < 0.5:
+            if random.random() < (0.5 if name != "reg0" else 0.2):
                 given[name] = random.choice(_TEXTS[name])
         match = normalise(given)
         place = Place("document", number, "flow")
@@ -113,7 +118,9 @@ def random_entries(random: Random) -> list[FlowEntry]:
 def _actions(random: Random, table: int, match: Match) -> tuple[Action, ...]:
     actions: list[Action] = []
     for _ in range(random.choice((0, 1, 1, 2))):
-        if random.random() < 0.3 and len(match) and {"ip", "tcp"} & set(dict(match)):
+        if random.random() < 0.1:
+            actions.append(SetField("reg0", random.choice(("0x0", "0x1", "0x2"))))
+        elif random.random() < 0.3 and len(match) and {"ip", "tcp"} & set(dict(match)):
             name = random.choice(("nw_src", "nw_dst"))
             actions.append(SetField(name, random.choice(_BITS)))
         else:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from policy_documents import EXAMPLE, Change, changed
+import yaml
+from policy_documents import DOCUMENTS, EXAMPLE, Change, changed
 
-from policies.errors import DocumentError
+from policies.errors import DocumentError, Problem
 from policies.load import parse, parse_policy
 from ryu_apps.policy.edit import plain
 
 
 def told(text: str) -> list[tuple[str, str]]:
     """(path, message) of every problem, in the order of the lines."""
+    return [(it.place.path.removeprefix("privacy_router."), it.message) for it in _problems(text)]
+
+
+def _problems(text: str) -> tuple[Problem, ...]:
     with pytest.raises(DocumentError) as caught:
         parse(text, "policy.json")
-    return [(it.place.path.removeprefix("privacy_router."), it.message) for it in caught.value.problems]
+    return caught.value.problems
 
 
 def test_a_key_given_twice_hides_nothing() -> None:
@@ -168,3 +174,59 @@ def test_advanced_settings_that_could_be_read_are_held_against_each_other() -> N
     assert sorted(problem.place.path.removeprefix("advanced.xray.") for problem in caught.value.problems) == [
         *("fwmark", "route_table", "rule_pref", "tproxy_port"),
     ]
+
+
+MARK = "doubled or misspelt here"
+Path = tuple[str | int, ...]
+
+
+def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in inner:
+        yield (*path, key)
+        yield from _paths(child, (*path, key))
+
+
+def _with(document: Any, path: Path, change: Callable[[Any, Any], Any]) -> str:
+    """The document as text, after ``change`` of what holds the key, or the number in a list, that ends the path."""
+    copy = json.loads(json.dumps(document))
+    holder = copy
+    for step in path[:-1]:
+        holder = holder[step]
+    change(holder, path[-1])
+    return json.dumps(copy, indent=1)
+
+
+def _of_a_wrong_type(holder: Any, key: Any) -> None:
+    holder[key] = 7 if isinstance(holder[key], list) else [5.5]
+
+
+def _marked(holder: dict[str, Any], key: str) -> None:
+    """MARK stands before the key, in the same mapping."""
+    entries = list(holder.items())
+    holder.clear()
+    for name, value in entries:
+        holder |= {MARK: value, name: value} if name == key else {name: value}
+
+
+def _mistakes(document: Any, path: Path) -> Iterator[str]:
+    yield _with(document, path, _of_a_wrong_type)
+    if isinstance(path[-1], str):
+        yield _with(document, path, _marked).replace(json.dumps(MARK), json.dumps(path[-1]))
+        yield _with(document, path, lambda holder, key: holder.update({f"{key[:-1]}zz": holder.pop(key)}))
+
+
+@pytest.mark.parametrize("name", ["privacy-router.json", "all-keys.yaml"])
+def test_one_mistake_blames_nothing_else(name: str) -> None:
+    """Of every value in turn: a wrong type, its key given twice, its key misspelt. The rest is right, and stays so."""
+    document = yaml.safe_load((DOCUMENTS / name).read_text())
+    for path in _paths(document):
+        begins = dotted(path)[:-1]  # a misspelt key is like it but for its last letter
+        for text in _mistakes(document, path):
+            found = [it.place.path for it in _problems(text)]
+            assert found, path
+            assert all(each.startswith(begins) for each in found), (path, found)
+
+
+def dotted(path: Path) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")

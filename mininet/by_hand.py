@@ -28,7 +28,8 @@ def main() -> int:
     """Arguments: the policy; a second one if this is the first process of the sandbox."""
     policy = Path(sys.argv[1]).resolve()
     if len(sys.argv) == 2:
-        return subprocess.call(dying_with_parent(sandboxed([sys.executable, __file__, str(policy), "inside"])))
+        command = dying_with_parent(sandboxed([sys.executable, __file__, str(policy), "inside"]))
+        os.execvp(command[0], command)  # so that an interrupt is the prompt's alone
     subprocess.run(["sh", "-c", FURNISH], check=True)
     lab = Lab(LAB, LAB / policy.name)
     lab.policy.write_bytes(policy.read_bytes())

@@ -175,7 +175,7 @@ def _trace(arguments: argparse.Namespace) -> int:
     except MatchError as error:
         print(f"the packet: {error}", file=sys.stderr)
         return INVALID
-    print("\n".join(explained(trace, {entry.in_port for entry in entries if entry.in_port})))
+    print("\n".join(explained(trace, entries)))
     return DONE
 
 

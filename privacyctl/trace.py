@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 
 from ryu_apps.flows.flow import TABLES, FlowEntry
 from ryu_apps.openflow.ofctl import actions_text, match_text
-from ryu_apps.packets.simulate import Trace
+from ryu_apps.packets.simulate import Trace, stranger
 
 
-def explained(trace: Trace, ports: Collection[str]) -> Iterator[str]:
-    """The tables that the packet meets, with item, entry and line of the document, and where it leaves.
-
-    ``ports``: those that the policy names, for whoever has mistyped one.
-    """
+def explained(trace: Trace, entries: Iterable[FlowEntry]) -> Iterator[str]:
+    """The tables that the packet meets, with item, entry and line of the document, and where it leaves."""
     yield f"packet {match_text(trace.packet)}"
-    port = dict(trace.packet)["in_port"]
-    if port not in ports:
-        yield f"the policy has no port {port}; it has {', '.join(sorted(ports))}"
+    if note := stranger(trace.packet, entries):
+        yield note
     for step in trace.steps:
         yield f"table {step.table} ({TABLES.get(step.table, 'unknown')}):"
         if step.entry is None:
@@ -25,7 +21,7 @@ def explained(trace: Trace, ports: Collection[str]) -> Iterator[str]:
             continue
         yield f"  {_item(step.entry)}"
         yield f"  priority {step.entry.priority}: {match_text(step.entry.match) or 'any packet'}"
-        yield f"  actions: {actions_text(step.entry.actions)}"
+        yield f"  actions: {actions_text(step.entry.actions, step.entry.match)}"
     for sent in trace.sent:
         changed = f" as {match_text(sent.packet)}" if set(sent.packet) != set(trace.packet) else ""
         yield f"leaves by {sent.port}{changed}"

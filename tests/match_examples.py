@@ -93,24 +93,13 @@ def _set() -> Iterator[tuple[Match, str, str]]:
 
 
 # (match, actions, their text as read back)
-ACTIONS: list[tuple[Match, tuple[Action, ...], str]] = [
-    (_IN, (), "drop"),
-    (_IN, (_TO,), "output:nm-privacy"),
-    (_IN, (GotoTable(20),), "goto_table:20"),
-    (
-        fields(in_port="internal_100", ip=""),
-        (SetField("nw_dst", "192.0.2.7"), DecTtl(), _TO),
-        "set_field:192.0.2.7->nw_dst,dec_ttl,output:nm-privacy",
-    ),
-    (
-        fields(in_port="internal_100", ip=""),
-        (_TO, SetField("nw_tos", "184"), GotoTable(30)),
-        "output:nm-privacy,set_field:184->nw_tos,goto_table:30",
-    ),
-    (_IN, (PushVlan(), SetField("vlan_vid", "5"), _TO), "push_vlan:0x8100,set_field:5->vlan_vid,output:nm-privacy"),
-    (fields(vlan_vid="7"), (StripVlan(), _TO), "strip_vlan,output:nm-privacy"),
-    *(
-        (match, (SetField(name, text), _TO), f"set_field:{text}->{name},output:nm-privacy")
-        for match, name, text in _set()
-    ),
+ACTIONS: list[tuple[Match, tuple[Action, ...]]] = [
+    (_IN, ()),
+    (_IN, (_TO,)),
+    (_IN, (GotoTable(20),)),
+    (fields(in_port="internal_100", ip=""), (SetField("nw_dst", "192.0.2.7"), DecTtl(), _TO)),
+    (fields(in_port="internal_100", ip=""), (_TO, SetField("nw_tos", "184"), GotoTable(30))),
+    (_IN, (PushVlan(), SetField("vlan_vid", "5"), _TO)),
+    (fields(vlan_vid="7"), (StripVlan(), _TO)),
+    *((match, (SetField(name, text), _TO)) for match, name, text in _set()),
 ]

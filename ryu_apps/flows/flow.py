@@ -62,9 +62,16 @@ class StripVlan:
     """Take the outermost VLAN tag off; nothing happens to a packet without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Something else that an entry of a switch does, which none of ours would: by its number, for people only."""
+
+    text: str
+
+
 # There are no groups: back ends of one function are told apart by masked source addresses, which an atomic bundle can
 # change and a verifier can read. GotoTable, if there is one, is the last action.
-Action = Output | SetField | DecTtl | PushVlan | StripVlan | GotoTable
+Action = Output | SetField | DecTtl | PushVlan | StripVlan | GotoTable | Foreign
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""Actions on the wire (OpenFlow 1.3.5, 7.2.5): what entries do, in octets, and back as ovs-ofctl text."""
+"""Actions on the wire (OpenFlow 1.3.5, 7.2.5): what entries do, in octets and back."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from ryu_apps.flows.flow import Action, DecTtl, GotoTable, Match, Output, PushVlan, SetField, StripVlan
+from ryu_apps.flows.flow import Action, DecTtl, Foreign, GotoTable, Match, Output, PushVlan, SetField, StripVlan
 from ryu_apps.openflow.oxm import decode_match, encode_value, field_of
 
 _OUTPUT, _PUSH_VLAN, _POP_VLAN, _DEC_NW_TTL, SET_FIELD = 0, 17, 18, 24, 25
@@ -38,20 +38,19 @@ def _encode(action: Action, ports: Mapping[str, int], match: Match) -> bytes:
             return struct.pack("!HHH2x", _PUSH_VLAN, 8, _VLAN_TAG)
         case StripVlan():
             return struct.pack("!HH4x", _POP_VLAN, 8)
-        case GotoTable():
-            raise TypeError("goto_table is an instruction")
+        case GotoTable() | Foreign():
+            raise TypeError(f"{action} stands in no action list of ours")
 
 
-def actions_text(actions: Iterator[tuple[int, bytes]], ports: Mapping[int, str]) -> Iterator[str]:
-    """(type, body) of each action -> its text, for people. What no entry of ours would hold appears by its number."""
-    for kind, body in actions:
-        if kind == _OUTPUT:
-            (port,) = struct.unpack_from("!I", body)
-            yield _RESERVED_PORTS.get(port) or f"output:{ports.get(port, port)}"
-        elif kind == SET_FIELD:
-            name, value = field_of(decode_match(body[: 4 + body[3]])[0], ports)
-            yield f"set_field:{value}->{name}"
-        elif kind == _PUSH_VLAN:
-            yield f"push_vlan:0x{body[:2].hex()}"
-        else:
-            yield {_DEC_NW_TTL: "dec_ttl", _POP_VLAN: "strip_vlan"}.get(kind, f"action_{kind}")
+def decode_action(kind: int, body: bytes, ports: Mapping[int, str]) -> Action:
+    """An action of a switch, from its type and what stands behind its length. A port that has a number only is none."""
+    if kind == _OUTPUT:
+        (port,) = struct.unpack_from("!I", body)
+        name = ports.get(port) or _RESERVED_PORTS.get(port)
+        return Output(name) if name else Foreign(f"output:{port}")
+    if kind == SET_FIELD:
+        return SetField(*field_of(decode_match(body[: 4 + body[3]])[0], ports))
+    if kind == _PUSH_VLAN:
+        return PushVlan() if body[:2] == _VLAN_TAG.to_bytes(2, "big") else Foreign(f"push_vlan:0x{body[:2].hex()}")
+    simple: dict[int, Action] = {_DEC_NW_TTL: DecTtl(), _POP_VLAN: StripVlan()}
+    return simple.get(kind) or Foreign(f"action_{kind}")

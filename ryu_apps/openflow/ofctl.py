@@ -7,7 +7,18 @@ import re
 from collections.abc import Sequence
 
 from policies.match_fields import FIELDS
-from ryu_apps.flows.flow import Action, DecTtl, FlowEntry, GotoTable, Match, Output, PushVlan, SetField, StripVlan
+from ryu_apps.flows.flow import (
+    Action,
+    DecTtl,
+    FlowEntry,
+    Foreign,
+    GotoTable,
+    Match,
+    Output,
+    PushVlan,
+    SetField,
+    StripVlan,
+)
 from ryu_apps.openflow.oxm_fields import protocol_of
 
 # Anything else could be taken for syntax; ovs-ofctl reads such a name as a JSON string.
@@ -87,3 +98,5 @@ def _action_text(action: Action, protocol: int) -> str:
             return "push_vlan:0x8100"
         case StripVlan():
             return "strip_vlan"
+        case Foreign(text):
+            return text

@@ -18,6 +18,7 @@ from ryu_apps.openflow.oxm_fields import BASIC, BY_NAME, ETH_TYPE, IP_PROTO, NAM
 
 _IN_PORT = 0
 _EXPERIMENTER, _ONF_TCP_FLAGS = 0xFFFF, 42
+_WORD_OF: dict[tuple[int | None, int | None], str] = {meaning: word for word, meaning in WORDS.items()}
 
 
 @dataclass(frozen=True, order=True)
@@ -139,8 +140,15 @@ def _in_niciras_words(oxm: Oxm) -> Oxm:
 
 
 def match_of(oxms: OxmMatch, ports: Mapping[int, str]) -> Match:
-    """The match in ovs-fields(7) names, for people."""
-    return tuple(field_of(oxm, ports) for oxm in oxms)
+    """The match as a policy's is kept: in ovs-fields(7) names, sorted, with a word for its protocol if it has one."""
+    numbers = {oxm.field: int.from_bytes(oxm.value, "big") for oxm in oxms if oxm.oxm_class == BASIC and not oxm.mask}
+    ethernet, protocol = numbers.get(ETH_TYPE), numbers.get(IP_PROTO)
+    word = _WORD_OF.get((ethernet, protocol)) or _WORD_OF.get((ethernet, None))
+    if word is None:
+        return tuple(sorted(field_of(oxm, ports) for oxm in oxms))
+    said = {ETH_TYPE} if WORDS[word][1] is None else {ETH_TYPE, IP_PROTO}
+    fields = (field_of(oxm, ports) for oxm in oxms if oxm.oxm_class != BASIC or oxm.field not in said)
+    return tuple(sorted([(word, ""), *fields]))
 
 
 def field_of(oxm: Oxm, ports: Mapping[int, str]) -> tuple[str, str]:

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from ryu_apps.flows.flow import Action, FlowEntry, GotoTable, Match, SetField, item_cookie
-from ryu_apps.openflow.actions import SET_FIELD, actions_text, encode_actions
-from ryu_apps.openflow.oxm import decode_match, encode_match, encode_oxms
+from ryu_apps.flows.flow import Action, FlowEntry, Foreign, GotoTable, Match, SetField, item_cookie
+from ryu_apps.openflow.actions import SET_FIELD, decode_action, encode_actions
+from ryu_apps.openflow.oxm import decode_match, encode_match, encode_oxms, match_of
 from ryu_apps.openflow.oxm_fields import BASIC, NAMES
 from ryu_apps.openflow.shapes import IDENTITY, IdentityEncoder
 from ryu_apps.openflow.shapes import Identity as Identity
@@ -214,21 +214,20 @@ def sound_instructions(instructions: bytes) -> bytes:
     return instructions
 
 
-def actions_of(instructions: bytes, ports: Mapping[int, str]) -> str:
-    """Instructions as ovs-ofctl text, for people. What none of our entries would hold appears by its number."""
-    return ",".join(instruction_texts(instructions, ports)) or "drop"
+def in_words(entry: SwitchEntry, ports: Mapping[int, str]) -> tuple[Match, tuple[Action, ...]]:
+    """What an entry of a switch takes and what it does, with the names of the ports."""
+    return match_of(decode_match(entry.match), ports), tuple(_actions(entry.instructions, ports))
 
 
-def instruction_texts(instructions: bytes, ports: Mapping[int, str]) -> list[str]:
-    texts: list[str] = []
+def _actions(instructions: bytes, ports: Mapping[int, str]) -> Iterator[Action]:
     for kind, body in _records(instructions):
         if kind == _GOTO_TABLE:
-            texts.append(f"goto_table:{body[0]}")
+            yield GotoTable(body[0])
         elif kind == _APPLY_ACTIONS:
-            texts += actions_text(_records(body[4:]), ports)
+            for action, content in _records(body[4:]):
+                yield decode_action(action, content, ports)
         else:
-            texts.append(f"instruction_{kind}")
-    return texts
+            yield Foreign(f"instruction_{kind}")
 
 
 def canonical_match(tlvs: bytes) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from policies.match import MatchError, normalise
 from policies.match_fields import FIELDS
-from ryu_apps.flows.flow import DecTtl, FlowEntry, GotoTable, Match, Output, PushVlan, SetField, StripVlan
+from ryu_apps.flows.flow import DecTtl, FlowEntry, Foreign, GotoTable, Match, Output, PushVlan, SetField, StripVlan
 from ryu_apps.openflow.oxm_fields import BY_NAME
 from ryu_apps.packets.cubes import Cube
 from ryu_apps.packets.headers import Space
@@ -22,6 +22,7 @@ Packet = Mapping[str, str | int]
 """The packet's fields by their ovs-fields(7) names, in_port by its name. What is left out is 0."""
 
 _IP = (0x0800, 0x86DD)
+_NAMED = 20  # ports at most, of those that a policy has
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,15 @@ def _text(name: str, value: str | int) -> str:
         return value
     form = FIELDS.get(name)
     return form.text(value, (1 << form.bits) - 1) if form else str(value)
+
+
+def stranger(packet: Match, entries: Iterable[FlowEntry]) -> str | None:
+    """For whoever has mistyped the port that the packet comes in by: that no entry knows it, and which they know."""
+    port, known = dict(packet)["in_port"], {entry.in_port for entry in entries if entry.in_port}
+    if port in known:
+        return None
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return f"the policy has no port {port}; it has {', '.join(sorted(known)[:_NAMED])}{more}"
 
 
 class FlowTables:
@@ -162,6 +172,8 @@ class Walk:
                     self._put(Cube(self._space.bits("vlan_vid", "vlan_pcp"), inner))
                 case GotoTable(table):
                     return table
+                case Foreign():  # nobody here knows what it does
+                    pass
         return None
 
     def _put(self, cube: Cube) -> None:

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ryu.app.wsgi import Response, route
 
 from policies.addresses import chain_hops
 from policies.match import MatchError
-from ryu_apps.flows.flow import FlowEntry
-from ryu_apps.packets.simulate import FlowTables
+from ryu_apps.packets.simulate import Packet
 from ryu_apps.rest import stream as rest_stream
 from ryu_apps.rest.api import JSON, Api, expect_type, give_way, json_body, number, parameters, rates_of
 from ryu_apps.rest.problem import HttpProblem, json_response
 from ryu_apps.rest.readings import Seen
 from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, functions_view
-from ryu_apps.rest.view_trace import held_entries, trace_view
+from ryu_apps.rest.view_trace import desired_trace, trace_on_switch
 from ryu_apps.switches.session import Session
 
-STATES = ("installed", "missing", "altered", "surplus", "waiting")
+STATES = ("installed", "dropping", "missing", "altered", "surplus", "waiting")
 _LARGEST = 2**53  # of a whole number that every JSON reader keeps
 _LONGEST_AGE = 60.0
-
-Packet = str | dict[str, str | int]
-"""As ovs-ofctl text, or by field."""
 
 
 class RestController(Api):
     @route("status", "/v1/status", methods=["GET"])  # type: ignore[untyped-decorator]
     def status(self, request: Any) -> Response:
         given = parameters(request, "max_age")
-        return json_response({**self._policy(), "switches": list(self._switches(given, Filter(limit=0)))})
+        switches = list(self._switches(given, Filter(limit=0)))
+        for switch in switches:
+            del switch["entries"]
+        return json_response({**self._policy(), "switches": switches})
 
     @route("flows", "/v1/flows", methods=["GET"])  # type: ignore[untyped-decorator]
     def flows(self, request: Any) -> Response:
@@ -91,27 +90,30 @@ class RestController(Api):
         parameters(request)
         packet = _packet(request)
         installed = [
-            self._traced_on(session, seen, packet)
+            {
+                "dpid": session.account.dpid,
+                "name": session.account.name,
+                **self._traced(
+                    trace_on_switch,
+                    packet,
+                    self.service.policy_for(session).entries,
+                    session.account.name,
+                    seen.reading,
+                ),
+            }
             for session, seen in self.service.seen(0)
-            if seen is not None and session.account.ours
+            if seen is not None and session.account.ours and session.connection is not None
         ]
         entries = self.service.app.policy_file.current.entries
-        desired = installed[0]["desired"] if installed else self._traced(entries, packet)
+        desired = installed[0]["desired"] if installed else self._traced(desired_trace, packet, entries)
         return json_response({"desired": desired, "installed": installed})
 
-    def _traced_on(self, session: Session, seen: Seen, packet: Packet) -> Json:
-        wanted = self.service.policy_for(session).entries
-        held = held_entries(wanted, seen.reading.ports, seen.reading.installed)
-        return {
-            "dpid": session.account.dpid,
-            "name": session.account.name,
-            "desired": self._traced(wanted, packet),
-            "trace": self._traced(held, packet),
-        }
-
-    def _traced(self, entries: Iterable[FlowEntry], packet: Packet) -> Json:
+    def _traced(self, trace: Callable[..., Json], *values: Any) -> Json:
         """Of 100,000 functions that takes seconds, in which others have their turns. Raises HttpProblem."""
-        return self.service.app.changes.aside(_traced, entries, packet)
+        try:
+            return self.service.app.changes.aside(trace, *values)
+        except MatchError as error:
+            raise HttpProblem(422, f"no packet: {error}") from None
 
     def _policy(self) -> Json:
         policy_file = self.service.app.policy_file
@@ -142,7 +144,7 @@ class RestController(Api):
                 yield {
                     **shown,
                     "read_at": seen.reading.time if seen else None,
-                    "answers": bool(seen and seen.is_current),
+                    "answers": bool(seen and seen.is_current and session.connection),
                 }
 
 
@@ -156,7 +158,7 @@ def _switch_text(switch: Json) -> str:
     return f'{json.dumps(switch, ensure_ascii=False)[:-1]}, "entries": [{", ".join(portions)}]}}'
 
 
-def _packet(request: Any) -> Packet:
+def _packet(request: Any) -> Packet | str:
     """The packet in ``{"packet": ...}``. Raises HttpProblem."""
     expect_type(request, (JSON,))
     given = json_body(request.body)
@@ -166,11 +168,3 @@ def _packet(request: Any) -> Packet:
     if not isinstance(packet, str):
         raise HttpProblem(422, '{"packet": ...} with ovs-ofctl text or a mapping of fields was expected')
     return packet
-
-
-def _traced(entries: Iterable[FlowEntry], packet: Packet) -> Json:
-    """Raises HttpProblem for a packet that cannot be."""
-    try:
-        return trace_view(FlowTables(entries).trace(packet))
-    except MatchError as error:
-        raise HttpProblem(422, f"no packet: {error}") from None

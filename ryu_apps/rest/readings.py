@@ -58,9 +58,9 @@ class Readings:
     snapshots: dict[int, list[Snapshot]] = field(default_factory=dict)
 
     def read(self, sessions: Iterable[Session], max_age: float) -> dict[int, Seen | None]:
-        """Every session's reading, at most ``max_age`` seconds old; None: not connected, or never answered."""
+        """Every session's reading, at most ``max_age`` seconds old, or the last there is; None: never answered."""
         oldest = time.time() - max_age
-        asked = {session.account.dpid: eventlet.spawn(_reading, session, max_age) for session in sessions}
+        asked = {session.account.dpid: eventlet.spawn(session.reading, max_age) for session in sessions}
         for dpid in set(self.snapshots) - set(asked):
             del self.snapshots[dpid]
         return {dpid: self._seen(dpid, greenlet.wait(), oldest) for dpid, greenlet in asked.items()}
@@ -73,10 +73,6 @@ class Readings:
         if not known or reading.time - known[-1].time >= RATE_WINDOW:
             self.snapshots[dpid] = [*known[-1:], _snapshot(reading)]
         return Seen(reading, reading.time >= oldest, usable[-1] if usable else None)
-
-
-def _reading(session: Session, max_age: float) -> Reading | None:
-    return session.reading(max_age) if session.connection else None
 
 
 def _snapshot(reading: Reading) -> Snapshot:

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 
 from ryu_apps.flows.flow import TABLES, FlowEntry, is_ours
 from ryu_apps.openflow.ofctl import actions_text, match_text
-from ryu_apps.openflow.oxm import decode_match, match_of
-from ryu_apps.openflow.wire import InstalledEntry, actions_of, resolve
+from ryu_apps.openflow.wire import InstalledEntry, in_words, resolve
 from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.switches.account import SwitchAccount
 from ryu_apps.switches.plan import Change
@@ -46,6 +45,7 @@ class Filter:
 
 
 EVERYTHING = Filter()
+WAITING = ("waiting", "dropping")  # for a port: left out, or on the switch without its actions
 PORTION = 2000  # entries between two pauses
 
 
@@ -75,11 +75,13 @@ def switch_view(
     """
     entries: list[Json] = []
     states: Counter[str] = Counter()
-    waiting: Counter[str] = Counter()
+    needed: dict[str, Counter[str]] = {}  # by port that is not there: the states of the entries that need it
     if account.ours and installed is not None:
         for number, (flow, entry) in enumerate(shown_entries(compiled.entries, ports, installed, rates)):
             states[entry["state"]] += 1
-            waiting.update(_absent(flow, ports) if flow is not None else ())
+            for port in flow.ports if flow is not None and entry["state"] in WAITING else ():
+                if port not in ports:
+                    needed.setdefault(port, Counter())[entry["state"]] += 1
             if (chosen.limit is None or len(entries) < chosen.limit) and chosen.shows(entry):
                 entries.append(entry)
             if number % PORTION == 0:
@@ -87,9 +89,12 @@ def switch_view(
     return {
         **asdict(account),
         "desired": len(compiled.entries) if account.ours else 0,
-        "installed": states["installed"],
+        "installed": states["installed"] + states["dropping"],
         "drift": {state: states[state] for state in ("missing", "altered", "surplus")},
-        "waiting": [{"port": port, "entries": count} for port, count in sorted(waiting.items())],
+        "waiting": [
+            {"port": port, "entries": states["waiting"], "dropping": states["dropping"]}
+            for port, states in sorted(needed.items())
+        ],
         "entries": entries,
     }
 
@@ -104,12 +109,13 @@ def change_view(change: Change, compiled: CompiledPolicy, names: Mapping[int, st
             "table": entry.table,
             "table_name": TABLES.get(entry.table, ""),
             "priority": entry.priority,
-            "match": match_text(match_of(decode_match(entry.match), names)),
-            "actions": actions_of(entry.instructions, names),
+            "match": match_text(match),
+            "actions": actions_text(actions, match),
             "item": items.get(entry.cookie, ""),
         }
         for verb, entries in verbs
         for entry in entries
+        for match, actions in (in_words(entry, names),)
     ]
 
 
@@ -126,11 +132,11 @@ def shown_entries(
             if found is None:
                 yield flow, _wanted(flow, "missing", None, rates)
             elif found.entry == wanted:
-                # With its output port absent it is there, but drops.
-                yield flow, _wanted(flow, "waiting" if _absent(flow, ports) else "installed", found, rates)
+                drops = any(port not in ports for port in flow.outputs)
+                yield flow, _wanted(flow, "dropping" if drops else "installed", found, rates)
             else:
                 altered = _wanted(flow, "altered", found, rates)
-                yield flow, {**altered, "found": actions_of(found.entry.instructions, names)}
+                yield flow, {**altered, "found": actions_text(in_words(found.entry, names)[1], flow.match)}
         for flow in waiting:
             yield flow, _wanted(flow, "waiting", None, rates)
     items = {flow.cookie: flow.item for flow in flows}
@@ -144,7 +150,7 @@ def _wanted(flow: FlowEntry, state: str, found: InstalledEntry | None, rates: Ra
         flow.table,
         flow.priority,
         match_text(flow.match),
-        actions_text(flow.actions),
+        actions_text(flow.actions, flow.match),
         flow.cookie,
         flow.item,
         flow.description,
@@ -157,11 +163,12 @@ def _wanted(flow: FlowEntry, state: str, found: InstalledEntry | None, rates: Ra
 def _surplus(found: InstalledEntry, items: Mapping[int, str], names: Mapping[int, str], rates: Rates) -> Json:
     """An entry with our cookie that the policy does not have."""
     entry = found.entry
+    match, actions = in_words(entry, names)
     return _entry(
         entry.table,
         entry.priority,
-        match_text(match_of(decode_match(entry.match), names)),
-        actions_of(entry.instructions, names),
+        match_text(match),
+        actions_text(actions, match),
         entry.cookie,
         items.get(entry.cookie, ""),
         "not in the policy",
@@ -199,7 +206,3 @@ def _entry(
         "seconds": found.seconds if found else None,
         "state": state,
     }
-
-
-def _absent(flow: FlowEntry, ports: Mapping[str, int]) -> set[str]:
-    return {port for port in flow.ports if port not in ports}

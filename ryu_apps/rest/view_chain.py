@@ -10,7 +10,7 @@ from policies.model import FunctionRoute
 from ryu_apps.flows.flow import PRIVACY_CHAIN, XRAY_SHARES, FlowEntry
 from ryu_apps.openflow.wire import InstalledEntry
 from ryu_apps.policy.file import CompiledPolicy
-from ryu_apps.rest.view import PORTION, Json, Rates, no_rates, shown_entries
+from ryu_apps.rest.view import PORTION, WAITING, Json, Rates, no_rates, shown_entries
 from ryu_apps.switches.account import SwitchAccount
 
 Held = Collection[tuple[FlowEntry, Json]]
@@ -65,7 +65,7 @@ def _hop_state(account: SwitchAccount | None, port: str, ports: Mapping[str, int
     if port not in ports:
         return "absent"
     states = {entry["state"] for flow, entry in held if port in flow.ports}
-    return "drift" if states & {"missing", "altered"} else "waiting" if "waiting" in states else "in sync"
+    return "drift" if states & {"missing", "altered"} else "waiting" if states & set(WAITING) else "in sync"
 
 
 def _hop_counters(port: str, held: Held) -> Json:
@@ -120,7 +120,7 @@ def functions_view(
 
 
 def _function(name: str, routes: Iterable[FunctionRoute], entries: Collection[Json], is_absent: bool) -> Json:
-    states = Counter(entry["state"] for entry in entries)
+    states = Counter("waiting" if entry["state"] in WAITING else entry["state"] for entry in entries)
     state = next((each for each in ("altered", "missing", "waiting") if states[each]), "installed")
     if is_absent and not entries:
         state, states = "absent", Counter(("absent",))

@@ -8,10 +8,9 @@ from itertools import islice
 
 from policies import reuse
 from ryu_apps.flows.flow import TABLES, FlowEntry
-from ryu_apps.openflow.ofctl import entry_text, match_text
-from ryu_apps.openflow.oxm import decode_match, match_of
+from ryu_apps.openflow.ofctl import actions_text, entry_text, match_text
 from ryu_apps.openflow.shapes import IDENTITY, Identity, IdentityEncoder
-from ryu_apps.openflow.wire import Encoder, SwitchEntry, actions_of
+from ryu_apps.openflow.wire import Encoder, SwitchEntry, in_words
 from ryu_apps.policy.file import CompiledPolicy
 
 _PORTION = 2000  # entries between two turns of others; some 5 ms
@@ -56,9 +55,10 @@ class Target:
     def raw_text(self, entry: SwitchEntry) -> str:
         """An entry as the switch holds it."""
         names = {number: name for name, number in self.ports.items()}
-        fields = match_text(match_of(decode_match(entry.match), names))
+        match, actions = in_words(entry, names)
+        fields = match_text(match)
         head = f"cookie={entry.cookie:#x},table={entry.table},priority={entry.priority}"
-        return f"{head},{fields + ',' if fields else ''}actions={actions_of(entry.instructions, names)}"
+        return f"{head},{fields + ',' if fields else ''}actions={actions_text(actions, match)}"
 
 
 class Draft:

@@ -31,7 +31,7 @@ from ryu_apps.switches.plan import Change, plan
 
 DOCUMENTS = 300 if os.environ.get("SOAK") else 30
 FLOWS = 40  # tried for each document; about a third of them is accepted
-WRITES = sorted({action for _, actions, _ in ACTIONS for action in actions if isinstance(action, SetField)}, key=str)
+WRITES = sorted({action for _, actions in ACTIONS for action in actions if isinstance(action, SetField)}, key=str)
 CHANGES = ["dec_ttl", "push_vlan:0x8100", "strip_vlan", *(f"set_field:{it.value}->{it.field}" for it in WRITES)]
 
 

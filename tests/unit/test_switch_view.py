@@ -10,11 +10,13 @@ from typing import Any
 from large_policies import large_document
 
 from policies.load import parse
-from ryu_apps.flows.flow import item_cookie
+from ryu_apps.flows.flow import Foreign, item_cookie
 from ryu_apps.openflow.wire import InstalledEntry, SwitchEntry, resolve
+from ryu_apps.packets.simulate import Trace, simulate
 from ryu_apps.policy.file import CompiledPolicy, compile_document
 from ryu_apps.rest.view import policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, functions_view
+from ryu_apps.rest.view_trace import held_entries, notes_on_held
 from ryu_apps.switches.account import LastChange, SwitchAccount
 
 FILE = Path(__file__).parents[2] / "policies/documents/privacy-router.json"
@@ -61,8 +63,10 @@ def test_every_kind_of_difference_is_told_apart() -> None:
 def test_waiting_entries_are_no_drift() -> None:
     ports = {port: number for port, number in PORTS.items() if port != "internal_200"}
     view = switch_view(OURS, COMPILED, ports, installed(ports))
-    assert view["waiting"] == [{"port": "internal_200", "entries": 5}]
-    assert states(view)["waiting"] == 5 and not any(view["drift"].values())
+    assert view["waiting"] == [{"port": "internal_200", "entries": 3, "dropping": 2}]
+    assert (states(view)["waiting"], states(view)["dropping"]) == (3, 2) and not any(view["drift"].values())
+    assert view["installed"] == len(installed(ports)), "what ovs-ofctl dump-flows shows"
+    assert view["installed"] + 3 == view["desired"] == len(COMPILED.entries)
 
 
 def test_what_is_not_ours_or_does_not_answer_has_no_entries() -> None:
@@ -71,6 +75,8 @@ def test_what_is_not_ours_or_does_not_answer_has_no_entries() -> None:
     silent = switch_view(OURS, COMPILED, {}, None)
     assert (silent["desired"], silent["installed"], silent["waiting"]) == (len(COMPILED.entries), 0, [])
     assert not any(silent["drift"].values())  # not known is not the same as missing
+    gone = switch_view(replace(OURS, connected=False), COMPILED, PORTS, installed())
+    assert gone["installed"] == len(COMPILED.entries), "as it was last seen"
 
 
 def test_functions_that_nobody_serves_are_told_from_those_that_are_not_known() -> None:
@@ -135,3 +141,29 @@ def test_a_hop_lacks_what_admits_its_packets() -> None:
 def test_the_policy_names_what_was_refused() -> None:
     view = policy_view(COMPILED, ["policy.json:3: wrong"])
     assert view["file"] == str(FILE) and len(view["revision"]) == 64 and view["problems"] == ["policy.json:3: wrong"]
+
+
+WEB = "in_port=internal_100,tcp,nw_src=10.100.0.2,nw_dst=198.51.100.80,tp_dst=80"
+
+
+def traced(ports: dict[str, int], held: list[InstalledEntry]) -> tuple[Trace, list[str]]:
+    """The way of a client's packet on such a switch, and what is said to it."""
+    on_switch = simulate(held_entries(COMPILED.entries, ports, held), WEB)
+    return on_switch, list(notes_on_held(simulate(COMPILED.entries, WEB), on_switch, "ovsbr0", ports))
+
+
+def test_a_packet_for_a_port_that_is_not_there_is_dropped_and_the_trace_says_why() -> None:
+    assert [sent.port for sent in traced(PORTS, installed())[0].sent] == ["warp0"]
+    for absent, steps in (("warp0", 2), ("internal_100", 1)):
+        ports = {port: number for port, number in PORTS.items() if port != absent}
+        trace, notes = traced(ports, installed(ports))
+        assert trace.sent == () and len(trace.steps) == steps
+        assert notes == [f"ovsbr0 has no port {absent} yet: what comes by it or goes to it waits"]
+
+
+def test_an_action_that_is_not_ours_is_no_port() -> None:
+    resubmit = b"\0\4\0\x18\0\0\0\0" + b"\xff\xff\0\x10" + bytes(12)
+    held = [*installed(), InstalledEntry(SwitchEntry.of(0, 9999, b"", resubmit, 7), 0, 0, 1)]
+    trace, notes = traced(PORTS, held)
+    assert trace.last is not None and trace.last.actions == (Foreign("action_65535"),) and trace.sent == ()
+    assert notes == ["what action_65535 does to the packet is not known here"]

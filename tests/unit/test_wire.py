@@ -198,15 +198,8 @@ def test_masks_take_one_form() -> None:
 
 
 def test_a_match_can_be_said_again_in_words() -> None:
-    oxms = encode_match(fields(in_port="warp0", tcp="", nw_dst="192.0.2.0/24", tp_dst="443", vlan_vid="5"), PORTS)
-    assert dict(match_of(oxms, {17: "warp0"})) == {
-        "in_port": "warp0",
-        "dl_type": "0x0800",
-        "vlan_vid": "5",
-        "nw_proto": "6",
-        "nw_dst": "192.0.2.0/24",
-        "tp_dst": "443",
-    }
+    match = fields(in_port="warp0", tcp="", nw_dst="192.0.2.0/24", tp_dst="443", vlan_vid="5")
+    assert match_of(encode_match(match, PORTS), {17: "warp0"}) == match
     assert match_of((Oxm(1, 99, b"\0\1"),), {}) == (("oxm_0x1_99", "0x0001"),)
 
 

@@ -19,7 +19,7 @@ CAPACITY = 1000  # events kept; a reader that comes later has missed the older o
 
 @dataclass(frozen=True)
 class Event:
-    number: int  # counted from 1 since this controller started
+    number: int  # rises, also over a restart
     time: float  # Unix time
     level: str
     kind: str
@@ -33,12 +33,16 @@ def event(kind: str, **facts: Any) -> dict[str, Any]:
 
 
 class EventLog(logging.Handler):
-    """A bounded ring of events. Readers may wait for news; one that is too slow misses events, and delays nobody."""
+    """A bounded ring of events. Readers may wait for news; one that is too slow misses events, and delays nobody.
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    They are counted from ``last`` on. With the time of the start in milliseconds there, a reader that comes back asks
+    the next controller for what it has not seen yet as it would have asked this one.
+    """
+
+    def __init__(self, capacity: int = CAPACITY, last: int = 0) -> None:
         super().__init__(logging.INFO)
         self._events: deque[Event] = deque(maxlen=capacity)
-        self._count = 0
+        self._last = last
         self._news = hub.Event()
         self._observers: list[Callable[[Event], None]] = []
 
@@ -47,9 +51,9 @@ class EventLog(logging.Handler):
         self._observers.append(observer)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._count += 1
+        self._last += 1
         happened = Event(
-            self._count,
+            self._last,
             record.created,
             record.levelname.lower(),
             getattr(record, "kind", "log"),
@@ -64,8 +68,8 @@ class EventLog(logging.Handler):
 
     @property
     def last(self) -> int:
-        """The number of the newest event, 0 before the first."""
-        return self._count
+        """The number of the newest event."""
+        return self._last
 
     def since(self, number: int) -> tuple[Event, ...]:
         """The kept events after the one of this number."""
@@ -73,6 +77,6 @@ class EventLog(logging.Handler):
 
     def wait(self, number: int, seconds: float) -> tuple[Event, ...]:
         """As ``since``, but waits for an event if there is none; empty after ``seconds`` without one."""
-        if self._count <= number:
+        if not (happened := self.since(number)):
             self._news.wait(seconds)
-        return self.since(number)
+        return happened or self.since(number)

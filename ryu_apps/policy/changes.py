@@ -71,11 +71,14 @@ class PolicyChanges:
                 LOG.error("%s", problem)
             extra = event("refused", trigger=trigger, problems=problems, milliseconds=milliseconds)
             LOG.error("%s: refused, the last good version stays in force", policy_file.path, extra=extra)
+        current = policy_file.current
+        extra = event("policy", trigger=trigger, revision=current.revision, milliseconds=current.milliseconds)
         if changed:
-            revision = policy_file.current.revision
-            extra = event("policy", trigger=trigger, revision=revision, milliseconds=milliseconds)
             message = "%s: policy %s in force, read and proved in %.1f ms"
-            LOG.info(message, trigger, revision[:8], milliseconds, extra=extra)
+            LOG.info(message, trigger, current.revision[:8], current.milliseconds, extra=extra)
+        elif before and not problems:
+            message = "%s: %s is in order again; policy %s, which it holds, was in force all the time"
+            LOG.info(message, trigger, policy_file.path, current.revision[:8], extra=extra)
         if changed or trigger == HANGUP:
             self._wake(trigger)
             self.aside(memory.give_back)

@@ -6,6 +6,7 @@ The last good version stays in force until a newer one is valid as a whole.
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,7 @@ class CompiledPolicy:
     topology: Topology | None = None
     nodes: Mapping[str, CompiledPolicy] = field(default_factory=dict)  # with a topology: what it means for each node
     making: Making | None = field(default=None, repr=False, compare=False)
+    milliseconds: float = field(default=0.0, compare=False)  # that it took to read and prove it
 
     def for_switch(self, dpid: int, bridge: str) -> CompiledPolicy:
         """The part of the switch with this datapath id and bridge name; one without entries if it is no node's."""
@@ -65,8 +67,10 @@ def compile_document(
     ``earlier``, an earlier version of the same file, makes it quick: the result is the same, but the entries of what
     has not changed are the earlier objects.
     """
+    started = time.monotonic()
     with without_collection():
-        return _compile(text, file, topology_file, earlier.making if earlier else None)
+        compiled = _compile(text, file, topology_file, earlier.making if earlier else None)
+    return replace(compiled, milliseconds=round((time.monotonic() - started) * 1000, 1))
 
 
 def _compile(text: str, file: str, topology_file: Path | None, earlier: Making | None) -> CompiledPolicy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def start_log(conf: Any) -> EventLog:
     """Log lines in the configured form, and the events that they make."""
     conf.register_opts(REST_OPTIONS, group=GROUP)
     format_handlers(logging.getLogger().handlers, conf.privacy_router.log_format)
-    events = EventLog()
+    events = EventLog(last=int(time.time() * 1000))
     LOG.addHandler(events)
     return events
 

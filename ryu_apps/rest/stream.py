@@ -36,7 +36,7 @@ def stream(service: Service, request: Any, since: int | None) -> Response:
     last = request.headers.get("Last-Event-ID", "")
     if last.isascii() and last.isdigit() and len(last) <= 20:
         since = int(last)
-    if since is None or since > service.events.last:  # numbers begin anew with the controller
+    if since is None or since > service.events.last:  # the latter when the clock was set back between two starts
         since = service.events.last if since is None else 0
     request.environ[STREAM]()
     request.environ["eventlet.minimum_write_chunk_size"] = 0  # every event leaves when it happens

@@ -87,7 +87,8 @@ def test_an_edit_during_a_put_comes_after_it(world: World) -> None:
     assert world.in_force == edited(2) and world.compiled == [edited(1), edited(2)]  # what was put is not read again
 
 
-def test_what_is_invalid_leaves_the_last_good_one(world: World) -> None:
+def test_what_is_invalid_leaves_the_last_good_one(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "privacy_router")
     before = world.changes.policy_file.current
     world.path.write_text(EXAMPLE.replace("output:warp0", "output:warp9"))
     world.changes.follow("policy file written")
@@ -96,6 +97,20 @@ def test_what_is_invalid_leaves_the_last_good_one(world: World) -> None:
     world.path.write_text(EXAMPLE)
     world.changes.follow("policy file written")
     assert world.changes.policy_file.current is before and world.changes.policy_file.problems == ()
+    last = caplog.records[-1]
+    assert "in order again" in last.getMessage() and vars(last)["kind"] == "policy", "the last word is not the refusal"
+    world.changes.follow("policy file written")
+    assert caplog.records[-1] is last, "said once"
+
+
+def test_what_was_proved_before_it_was_written_is_told_with_the_time_that_it_took(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "privacy_router")
+    with world.changes.turn:
+        compiled = world.changes.aside(world.changes.policy_file.compile, edited(1))
+        assert world.changes.put(compiled, "REST")
+    assert vars(caplog.records[-1])["facts"]["milliseconds"] == compiled.milliseconds > 0
 
 
 def test_with_a_topology_only_what_is_new_is_compiled(tmp_path: Path) -> None:

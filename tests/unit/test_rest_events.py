@@ -54,6 +54,15 @@ def test_a_reader_waits_for_news(log: tuple[logging.Logger, EventLog]) -> None:
     assert [each.wait()[0].message for each in waiting] == ["news"] * 3
 
 
+def test_the_next_controllers_events_are_new_to_who_has_seen_this_ones() -> None:
+    logger = logging.getLogger("test of another start")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(events := EventLog(last=1_000_000))
+    assert events.wait(0, 0.01) == (), "nothing yet: who asks for everything waits too"
+    logger.info("first")
+    assert [each.number for each in events.wait(999_000, 0.01)] == [events.last] == [1_000_001]
+
+
 def test_a_stream_goes_on_where_its_reader_was(log: tuple[logging.Logger, EventLog]) -> None:
     logger, events = log
     for number in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ryu.app.wsgi import Response, route
@@ -17,6 +18,7 @@ from ryu_apps.rest.problem import HttpProblem, json_response
 from ryu_apps.rest.readings import Seen
 from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, functions_view
+from ryu_apps.rest.view_examples import example_packets
 from ryu_apps.rest.view_trace import desired_trace, trace_on_switch
 from ryu_apps.switches.session import Session
 
@@ -85,6 +87,11 @@ class RestController(Api):
         log = self.service.events
         return json_response({"last": log.last, "events": [rest_stream.event_view(e) for e in log.since(since or 0)]})
 
+    @route("trace", "/v1/trace", methods=["GET"])  # type: ignore[untyped-decorator]
+    def examples(self, request: Any) -> Response:
+        parameters(request)
+        return json_response({"examples": example_packets(self.service.app.policy_file.current)})
+
     @route("trace", "/v1/trace", methods=["POST"])  # type: ignore[untyped-decorator]
     def trace(self, request: Any) -> Response:
         parameters(request)
@@ -94,24 +101,20 @@ class RestController(Api):
                 "dpid": session.account.dpid,
                 "name": session.account.name,
                 **self._traced(
-                    trace_on_switch,
-                    packet,
-                    self.service.policy_for(session).entries,
-                    session.account.name,
-                    seen.reading,
+                    partial(trace_on_switch, packet, self.service.policy_for(session).entries, seen.reading)
                 ),
             }
             for session, seen in self.service.seen(0)
             if seen is not None and session.account.ours and session.connection is not None
         ]
         entries = self.service.app.policy_file.current.entries
-        desired = installed[0]["desired"] if installed else self._traced(desired_trace, packet, entries)
+        desired = installed[0]["desired"] if installed else self._traced(partial(desired_trace, packet, entries))
         return json_response({"desired": desired, "installed": installed})
 
-    def _traced(self, trace: Callable[..., Json], *values: Any) -> Json:
+    def _traced(self, trace: Callable[[], Json]) -> Json:
         """Of 100,000 functions that takes seconds, in which others have their turns. Raises HttpProblem."""
         try:
-            return self.service.app.changes.aside(trace, *values)
+            return self.service.app.changes.aside(trace)
         except MatchError as error:
             raise HttpProblem(422, f"no packet: {error}") from None
 

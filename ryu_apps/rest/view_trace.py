@@ -85,7 +85,7 @@ def notes_on_held(wanted: Trace, held: Trace, switch: str, ports: Mapping[str, i
     """Why a packet's way on a switch is another one than the policy wants, or not known to its end."""
     entries = [step.entry for step in wanted.steps if step.entry]
     for port in sorted({port for entry in entries for port in entry.ports} - ports.keys()):
-        yield f"{switch} has no port {port} yet: what comes by it or goes to it waits"
+        yield f"{switch} has no port {port} yet: the entries that need it wait"
     for step in held.steps:
         for action in step.entry.actions if step.entry else ():
             if isinstance(action, Foreign):

@@ -16,6 +16,7 @@ from ryu_apps.packets.simulate import Trace, simulate
 from ryu_apps.policy.file import CompiledPolicy, compile_document
 from ryu_apps.rest.view import policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, functions_view
+from ryu_apps.rest.view_examples import example_packets
 from ryu_apps.rest.view_trace import held_entries, notes_on_held
 from ryu_apps.switches.account import LastChange, SwitchAccount
 
@@ -158,7 +159,7 @@ def test_a_packet_for_a_port_that_is_not_there_is_dropped_and_the_trace_says_why
         ports = {port: number for port, number in PORTS.items() if port != absent}
         trace, notes = traced(ports, installed(ports))
         assert trace.sent == () and len(trace.steps) == steps
-        assert notes == [f"ovsbr0 has no port {absent} yet: what comes by it or goes to it waits"]
+        assert notes == [f"ovsbr0 has no port {absent} yet: the entries that need it wait"]
 
 
 def test_an_action_that_is_not_ours_is_no_port() -> None:
@@ -167,3 +168,20 @@ def test_an_action_that_is_not_ours_is_no_port() -> None:
     trace, notes = traced(PORTS, held)
     assert trace.last is not None and trace.last.actions == (Foreign("action_65535"),) and trace.sent == ()
     assert notes == ["what action_65535 does to the packet is not known here"]
+
+
+def test_the_examples_are_those_of_the_policy_in_force() -> None:
+    text = FILE.read_text().replace("internal_100", "gw0").replace("vector_db", "search")
+    other = compile_document(text, str(FILE))
+    for compiled, port, name in ((COMPILED, "internal_100", "vector_db"), (other, "gw0", "search")):
+        web, ipv6, call = example_packets(compiled)
+        assert f"in_port={port}," in web["packet"] and "nw_src=10.100.0.2" in web["packet"]
+        assert simulate(compiled.entries, web["packet"]).ports == ("warp0",)
+        assert simulate(compiled.entries, ipv6["packet"]).sent == ()
+        assert call["title"].startswith(f"a call of {name} from ")
+        assert simulate(compiled.entries, call["packet"]).ports == ("internal_200",), call
+
+
+def test_a_policy_without_chain_and_functions_has_no_examples() -> None:
+    policy = replace(COMPILED.policy, wireguard=replace(COMPILED.policy.wireguard, enabled=False))
+    assert example_packets(CompiledPolicy(policy, (), "")) == []

@@ -11,11 +11,6 @@ const TABLES = {
   20: "functions of the mesh",
   30: "delivery to containers",
 };
-const EXAMPLES = [
-  "in_port=internal_100,tcp,nw_src=10.100.0.2,nw_dst=198.51.100.80,tp_dst=443",
-  "in_port=internal_100,ipv6",
-  "in_port=nm-privacy,tcp,nw_src=100.104.70.1,nw_dst=100.104.70.10,tp_dst=8000",
-];
 
 const at = (id) => document.getElementById(id);
 
@@ -36,6 +31,7 @@ const cell = (label, content, className = "") => element("td", { label, classNam
 // --- numbers and times
 
 const UNITS = ["", "k", "M", "G", "T"];
+const NBSP = "\u00a0"; // a number stays with its unit
 
 function short(value) {
   let step = 0;
@@ -44,13 +40,22 @@ function short(value) {
     step += 1;
   }
   const digits = step && value < 10 ? 1 : 0;
-  return `${value.toFixed(digits)}${step ? " " + UNITS[step] : ""}`;
+  return `${value.toFixed(digits)}${step ? NBSP + UNITS[step] : ""}`;
 }
 
 const plural = (count, one, several) => `${count} ${count === 1 ? one : several}`;
-const bytes = (value) => `${short(value)}${value >= 1000 ? "B" : " B"}`;
-const bits = (rate) => (rate ? `${short(rate.bytes * 8)}${rate.bytes * 8 >= 1000 ? "" : " "}bit/s` : "…");
+const packets = (value) => `${short(value)}${NBSP}${value === 1 ? "packet" : "packets"}`;
+// short() gives a unit's first letter from 999.5 on.
+const bytes = (value) => `${short(value)}${value >= 999.5 ? "B" : NBSP + "B"}`;
+const bits = (rate) => (rate ? `${short(rate.bytes * 8)}${rate.bytes * 8 >= 999.5 ? "" : NBSP}bit/s` : "…");
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
+
+// The clock, with the date if that is not today.
+function moment(seconds) {
+  const then = new Date(seconds * 1000);
+  const day = then.toDateString() === new Date().toDateString() ? "" : `${then.toLocaleDateString([], { day: "numeric", month: "short" })} `;
+  return day + clock(seconds);
+}
 
 function ago(seconds) {
   const past = Math.max(0, Date.now() / 1000 - seconds);
@@ -86,8 +91,11 @@ const ROLES = {
   xray: "Wraps everything in TLS to the VPS.",
 };
 
-const LOOKS = { "in sync": "good", installed: "good", waiting: "warn", absent: "warn", unknown: "neutral" };
+const LOOKS = { "in sync": "good", installed: "good", dropping: "warn", waiting: "warn", absent: "warn", unknown: "neutral" };
 const look = (state) => LOOKS[state] ?? "bad";
+// A hop's mark: the chain is cut without its port, where a function without one only waits.
+const HOPS = { "in sync": "entries in sync", waiting: "entries wait", drift: "entries differ", unknown: "not known" };
+const hopMark = (hop) => (hop.state === "absent" ? mark(`no port ${hop.port}`, "bad") : mark(HOPS[hop.state], look(hop.state)));
 
 function arrow(forward, live) {
   const space = "http://www.w3.org/2000/svg";
@@ -116,7 +124,7 @@ function way(links, from, to, forward) {
   const rate = mine.some((link) => link.rate)
     ? { bytes: mine.reduce((total, link) => total + (link.rate?.bytes ?? 0), 0) }
     : null;
-  const words = element("small", { title: `${from} to ${to}: ${sum("packets")} packets` }, `${bits(rate)} · ${bytes(sum("bytes"))}`);
+  const words = element("small", { title: `${from} to ${to}: ${packets(sum("packets"))}` }, `${bits(rate)} · ${bytes(sum("bytes"))}`);
   return element("span", { className: "way" }, arrow(forward, (rate?.bytes ?? 0) > 0), words);
 }
 
@@ -127,8 +135,8 @@ function hopCard(hop) {
     element("strong", {}, hop.title),
     element("div", {}, code(hop.port)),
     element("div", { className: "quiet" }, code(hop.address), ` in ${hop.namespace}`),
-    mark(hop.state, look(hop.state)),
-    element("div", { className: "quiet" }, `sent ${bytes(hop.sent.bytes)} · got ${bytes(hop.received.bytes)}`),
+    hopMark(hop),
+    element("div", { className: "quiet" }, `sent${NBSP}${bytes(hop.sent.bytes)} · got${NBSP}${bytes(hop.received.bytes)}`),
     hop.last_change ? element("div", { className: "quiet" }, `changed ${ago(hop.last_change)}`) : null,
     element("div", { className: "role" }, ROLES[hop.kind] ?? ""),
   );
@@ -154,6 +162,7 @@ function showChain(chain) {
     }
   });
   at("chain").replaceChildren(...(chain.hops.length ? parts : ["The policy has no chain."]));
+  at("chain-note").hidden = chain.hops.length === 0;
 }
 
 // --- switches
@@ -168,6 +177,22 @@ function verdict(one) {
   return one.waiting.length ? mark("waiting", "warn") : mark("in sync", "good");
 }
 
+// What is worst, for the head of the page: a cut chain, then a switch that is not as it should be.
+function summary(flows, chain) {
+  const cut = chain.hops.filter((hop) => hop.state === "absent").map((hop) => hop.port);
+  if (cut.length) return mark(`chain cut: no port ${cut.join(", ")}`, "bad");
+  const ours = flows.switches.filter((one) => one.ours).map(verdict);
+  const worst = ["bad", "warn", "neutral"].map((kind) => ours.find((each) => each.classList.contains(kind))).find(Boolean);
+  return worst ?? (ours.length ? mark("in sync", "good") : mark("no switch", "warn"));
+}
+
+// How many entries are there; of a switch that does not tell, how many there were.
+function count(one) {
+  if (!one.read_at) return `${plural(one.desired, "entry", "entries")} wanted, never read`;
+  const seen = one.answers ? "" : `, as last seen ${moment(one.read_at)}`;
+  return `${one.installed} of ${plural(one.desired, "entry", "entries")}${seen}`;
+}
+
 function changeText(change) {
   if (!change) return "unchanged since this controller started";
   const counts = [["added", "added"], ["replaced", "replaced"], ["deleted", "deleted"]]
@@ -180,17 +205,22 @@ function changeText(change) {
 const unfolded = new Set(); // of these switches the list is open
 
 function waitingMarks(one) {
-  const words = (entries, port) => `${plural(entries, "entry waits", "entries wait")} for ${port}`;
-  const each = one.waiting.map(({ entries, port }) => mark(words(entries, `port ${port}`), "warn"));
+  const words = ({ entries, dropping }, port) => {
+    const waits = entries ? [plural(entries, "entry waits", "entries wait")] : [];
+    if (dropping) waits.push(entries ? plural(dropping, "drops", "drop") : plural(dropping, "entry drops", "entries drop"));
+    return `${waits.join(", ")}: no ${port}`;
+  };
+  const each = one.waiting.map((all) => mark(words(all, `port ${all.port}`), "warn"));
   if (each.length <= MOST_WAITING) return each;
-  const total = one.waiting.reduce((sum, { entries }) => sum + entries, 0);
+  const add = (sum, all) => ({ entries: sum.entries + all.entries, dropping: sum.dropping + all.dropping });
+  const total = one.waiting.reduce(add, { entries: 0, dropping: 0 });
   const sum = element("summary", {}, mark(words(total, `${each.length} ports`), "warn"));
   const folded = element("details", { className: "waiting", open: unfolded.has(one.dpid) }, sum, ...each);
   folded.addEventListener("toggle", () => (folded.open ? unfolded.add(one.dpid) : unfolded.delete(one.dpid)));
   return [folded];
 }
 
-function showSwitches(flows) {
+function showSwitches(flows, chain) {
   const problems = flows.policy.problems;
   at("refused").hidden = problems.length === 0;
   at("refused").replaceChildren(
@@ -204,16 +234,14 @@ function showSwitches(flows) {
       element("strong", {}, one.name || "switch"),
       verdict(one),
       element("span", { className: "quiet" }, code(one.dpid.toString(16).padStart(16, "0"))),
-      element("span", {}, `${one.installed} of ${one.desired} entries`),
+      one.ours ? element("span", {}, count(one)) : null,
       element("span", { className: "quiet" }, changeText(one.last_change)),
       ...waitingMarks(one),
     ),
   );
   at("switches").replaceChildren(...(rows.length ? rows : ["No switch has connected yet."]));
-  const ours = flows.switches.filter((one) => one.ours);
-  const worst = ours.map(verdict).find((each) => each.textContent !== "in sync");
   at("summary").replaceChildren(
-    worst ?? (ours.length ? mark("in sync", "good") : mark("no switch", "warn")),
+    summary(flows, chain),
     problems.length ? mark("newer policy refused", "bad") : "",
     ` policy ${flows.policy.revision.slice(0, 8)} from `,
     code(flows.policy.file),
@@ -292,13 +320,21 @@ function itemDetails(key, item, entries) {
       element("span", { className: "name" }, item || "(of no policy item)"),
       ...odd.map(([state, some]) => mark(`${some.length} ${state}`, look(state))),
       element("span", { className: "quiet number" }, plural(entries.length, "entry", "entries")),
-      element("span", { className: "quiet number" }, `${short(sum((entry) => entry.packets))} packets`),
+      element("span", { className: "quiet number" }, packets(sum((entry) => entry.packets))),
       element("span", { className: "number" }, `${short(sum((entry) => entry.rate?.packets ?? 0))}/s`),
     ),
     element("table", { className: "stacks" }, element("thead", {}, head), element("tbody", {}, ...entries.map(entryRow))),
   );
   made.addEventListener("toggle", () => (made.open ? opened.add(key) : opened.delete(key)));
   return made;
+}
+
+// Why no entry is shown.
+function nothing() {
+  if (at("filter").value.trim() || at("state").value) return "No entry fits.";
+  const ours = lastFlows.switches.filter((one) => one.ours);
+  if (!ours.length) return "No switch of the policy has connected yet.";
+  return ours.some((one) => one.read_at) ? "The policy wants no entry, and there is none." : "No switch has told its entries yet.";
 }
 
 function showFlows() {
@@ -316,7 +352,7 @@ function showFlows() {
     }
     if (one.entries.length >= MOST_ENTRIES) parts.push(`The first ${MOST_ENTRIES} entries of ${one.name}.`);
   }
-  at("flows").replaceChildren(...(parts.length ? parts : ["No entry fits."]));
+  at("flows").replaceChildren(...(parts.length ? parts : [nothing()]));
 }
 
 // --- events: a stream by fetch, which can carry the token; it goes on where it was
@@ -327,7 +363,7 @@ function showEvent(happened) {
   const line = element(
     "li",
     {},
-    element("time", { dateTime: new Date(happened.time * 1000).toISOString() }, clock(happened.time)),
+    element("time", { dateTime: new Date(happened.time * 1000).toISOString() }, moment(happened.time)),
     element("span", {}, mark(happened.kind, happened.kind === "drift" ? "bad" : LEVELS[happened.level] ?? "neutral")),
     element("span", {}, happened.message),
   );
@@ -357,8 +393,7 @@ async function followEvents() {
         }
       }
     } catch {
-      // The controller restarts, or is gone: its numbers begin anew.
-      last = 0;
+      // The controller restarts, or is gone. The next one counts on.
     }
     await new Promise((done) => setTimeout(done, EVERY));
   }
@@ -379,7 +414,8 @@ function traceSteps(title, trace) {
   );
   const ports = trace.outputs.map((output) => output.port).join(", ");
   const end = trace.verdict === "sent" ? mark(`sent to ${ports}`, "good") : mark("dropped", "warn");
-  return element("div", {}, element("h3", {}, title), end, element("ol", { className: "steps" }, ...steps));
+  const notes = trace.notes.map((note) => element("p", { className: "notice warn" }, note));
+  return element("div", {}, element("h3", {}, title), end, ...notes, element("ol", { className: "steps" }, ...steps));
 }
 
 async function trace() {
@@ -394,8 +430,10 @@ async function trace() {
     const parts = [];
     for (const one of traced.installed) {
       const name = traced.installed.length > 1 ? `${one.name}: as` : "As";
-      const same = JSON.stringify(one.trace) === JSON.stringify(one.desired);
-      parts.push(traceSteps(`${name} the policy wants it${same ? ", and as installed" : ""}`, one.desired));
+      const way = ({ notes, ...rest }) => JSON.stringify(rest);
+      const same = way(one.trace) === way(one.desired);
+      const wanted = same ? { ...one.desired, notes: [...one.desired.notes, ...one.trace.notes] } : one.desired;
+      parts.push(traceSteps(`${name} the policy wants it${same ? ", and as installed" : ""}`, wanted));
       if (!same) parts.push(traceSteps(`As ${one.name} holds it: different`, one.trace));
     }
     if (!parts.length) parts.push(traceSteps("As the policy wants it; no switch is connected", traced.desired));
@@ -403,6 +441,25 @@ async function trace() {
   } catch (problem) {
     at("trace").replaceChildren(element("p", { className: "notice bad" }, problem.message));
   }
+}
+
+let exampled = ""; // the policy whose examples are shown
+
+async function showExamples(revision) {
+  if (revision === exampled) return;
+  const { examples } = await read("v1/trace");
+  exampled = revision;
+  at("packet").value ||= examples[0]?.packet ?? "";
+  const buttons = examples.map(({ title, packet }) => {
+    const button = element("button", { type: "button", className: "plain" }, title);
+    button.addEventListener("click", () => {
+      at("packet").value = packet;
+      trace();
+    });
+    return button;
+  });
+  const parts = buttons.flatMap((button, index) => [index ? " · " : "For example ", button]);
+  at("examples").replaceChildren(...parts);
 }
 
 // --- the clockwork
@@ -418,10 +475,11 @@ async function refresh() {
       read("v1/functions?max_age=1"),
     ]);
     lastFlows = flows;
-    showSwitches(flows);
+    showSwitches(flows, chain);
     showChain(chain);
     showFunctions(functions.functions);
     if (!at("flows").contains(document.activeElement)) showFlows();
+    await showExamples(flows.policy.revision);
   } catch (problem) {
     at("summary").replaceChildren(mark("no answer", "bad"), ` ${problem.message}`);
   }
@@ -446,17 +504,6 @@ at("token-form").addEventListener("submit", (event) => {
   sessionStorage.setItem("token", token);
   refresh();
 });
-at("packet").value = EXAMPLES[0];
-at("examples").replaceChildren("For example ");
-for (const [index, example] of EXAMPLES.entries()) {
-  const words = ["a client's packet", "its IPv6", "a call of vector_db from the mesh"][index];
-  const button = element("button", { type: "button", className: "plain" }, words);
-  button.addEventListener("click", () => {
-    at("packet").value = example;
-    trace();
-  });
-  at("examples").append(index ? " · " : "", button);
-}
 if (location.hash.startsWith("#packet=")) {
   at("packet").value = decodeURIComponent(location.hash.slice(8));
   trace();

@@ -159,7 +159,10 @@ class ChangeController(Api):
         try:
             in_force = self._changes.put(compiled, trigger)
         except OSError as error:
-            detail = f"the policy file cannot be written: {error.strerror}; nothing was changed"
+            detail = (
+                f"the policy file cannot be written: {error.strerror}; nothing was changed. The controller must own it"
+                " and be let write in its directory: docs/operating.md, Changes over REST"
+            )
             raise HttpProblem(500, detail) from None
         if not in_force:
             raise HttpProblem(409, "the policy file was written by somebody else at the same time: read it again")

@@ -38,8 +38,8 @@ from ryu_apps.openflow.ofctl import entry_text  # noqa: E402
 
 EDITS = 30
 PATIENCE = 300  # seconds
-_COMMITTED = re.compile(r"(\d+) flow entries committed in one bundle and read back in ([\d.]+) ms")
-_IN_PLACE = re.compile(r"(\d+) flow entries in place, nothing sent, in ([\d.]+) ms")
+_COMMITTED = re.compile(r"(\d+) flow entr(?:y|ies) committed in one bundle and read back in ([\d.]+) ms")
+_IN_PLACE = re.compile(r"(\d+) flow entr(?:y|ies) in place, nothing sent, in ([\d.]+) ms")
 
 
 def main() -> int:

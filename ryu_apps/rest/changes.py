@@ -133,7 +133,7 @@ class ChangeController(Api):
                 }
                 for problem in error.problems
             ]
-            detail = f"not a valid policy: {len(problems)} problems; nothing was changed"
+            detail = f"not a valid policy: {len(problems)} problem{'s' * (len(problems) != 1)}; nothing was changed"
             raise HttpProblem(422, detail, {"problems": problems}) from None
 
     def _apply(self, request: Any, compiled: CompiledPolicy) -> Response:

@@ -84,7 +84,8 @@ class Metrics:
 def _of_each_switch(switches: Iterable[dict[str, Any]]) -> Iterator[Metric]:
     desired = GaugeMetricFamily(f"{PREFIX}_desired_entries", "Flow entries that the policy wants", labels=["switch"])
     installed = GaugeMetricFamily(f"{PREFIX}_installed_entries", "Of these, those that are there", labels=["switch"])
-    waiting = GaugeMetricFamily(f"{PREFIX}_waiting_entries", "Of these, those without their port", labels=["switch"])
+    waiting = GaugeMetricFamily(f"{PREFIX}_waiting_entries", "Wanted, and left out without a port", labels=["switch"])
+    dropping = GaugeMetricFamily(f"{PREFIX}_dropping_entries", "There, dropping without a port", labels=["switch"])
     drift = GaugeMetricFamily(f"{PREFIX}_drift_entries", "Missing, altered and surplus", labels=["switch", "kind"])
     changes = CounterMetricFamily(f"{PREFIX}_changes", "Bundles committed", labels=["switch"])
     packets = CounterMetricFamily(f"{PREFIX}_item_packets", "Packets by policy item", labels=["switch", "item"])
@@ -95,6 +96,7 @@ def _of_each_switch(switches: Iterable[dict[str, Any]]) -> Iterator[Metric]:
         desired.add_metric([name], switch["desired"])
         installed.add_metric([name], switch["installed"])
         waiting.add_metric([name], states["waiting"])
+        dropping.add_metric([name], states["dropping"])
         changes.add_metric([name], switch["changes_total"])
         for kind, count in switch["drift"].items():
             drift.add_metric([name, kind], count)
@@ -106,7 +108,7 @@ def _of_each_switch(switches: Iterable[dict[str, Any]]) -> Iterator[Metric]:
         for item, (packet_count, byte_count) in sums.items():
             packets.add_metric([name, item], packet_count)
             octets.add_metric([name, item], byte_count)
-    yield from (desired, installed, waiting, drift, changes, packets, octets)
+    yield from (desired, installed, waiting, dropping, drift, changes, packets, octets)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

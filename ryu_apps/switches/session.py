@@ -27,6 +27,7 @@ from ryu_apps.switches.peers import complaints
 from ryu_apps.switches.rollout import FEW, Rollout, at_once, left_over, rollout, rollout_by_reading
 from ryu_apps.switches.session_log import (
     facts,
+    flow_entries,
     refusal_of,
     report_change,
     report_drift,
@@ -90,7 +91,7 @@ class Session:
             self._inbox.close()
             self.account = replace(self.account, connected=False)
             extra = facts(self.account, "connection")
-            who, what = title(self.account), "disconnected; its flow entries stay in force"
+            who, what = title(self.account), "disconnected; while the bridge is there, its flow entries stay in force"
             complaints.warning(f"{who}: disconnected", "%s: %s", who, what, extra=extra)
 
     def wake(self, trigger: str) -> None:
@@ -169,12 +170,12 @@ class Session:
         self.work["plans"] += 1
         changed = self._carry_out(connection, way, trigger, started)
         self.verdict = Verdict(compiled, self.account.last_change if changed else None)
-        if way.target.absent_ports and (known is None or way.target.absent_ports != known.absent_ports):
+        if way.target.absent_ports - (known.absent_ports if known else frozenset()):
             report_waiting(self.account, way.target)
         if not changed:
             level = logging.DEBUG if trigger == POLLED or trigger.startswith("port ") else logging.INFO
-            message = "%s: %s: %d flow entries in place, nothing sent, in %.1f ms"
-            entries = len(way.target.entries)
+            message = "%s: %s: %s in place, nothing sent, in %.1f ms"
+            entries = flow_entries(len(way.target.entries))
             LOG.log(level, message, title(self.account), trigger, entries, _milliseconds_since(started))
 
     def _way(
@@ -195,15 +196,14 @@ class Session:
         due = self._due_updates.of(updates, wanted, self._inbox, started)
         if not due:
             return
-        trigger = "drift in %d flow entries"
         if len(due) > FEW:
             self._settled = False
-            self._reconcile(connection, (trigger % len(due),))
+            self._reconcile(connection, (f"drift in {flow_entries(len(due))}",))
             return
         self.work["readings of items"] += 1
         change, there = repair(connection, wanted, due)
         self.work["plans"] += 1
-        if self._carry_out(connection, at_once(wanted, change), trigger % len(change), started):
+        if self._carry_out(connection, at_once(wanted, change), f"drift in {flow_entries(len(change))}", started):
             report_drift(self.account, change, wanted, there)
             for entry in self._due_updates.repaired(change, started):
                 report_fight(self.account, entry, wanted)
@@ -219,7 +219,7 @@ class Session:
                 return False
             left = self._commit(connection, bundle, way)
             if left:
-                reason = f"committed, but the read-back differs in {left} flow entries"
+                reason = f"committed, but the read-back differs in {flow_entries(left)}"
             else:
                 self._target, self._settled = way.target, self._watched
         except BundleRefused as refused:

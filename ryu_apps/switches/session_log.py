@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 from ryu_apps.events import event
 from ryu_apps.openflow.ofctl import entry_text
@@ -23,6 +24,8 @@ LOG = logging.getLogger("privacy_router")
 
 _LINES = 20  # drifted entries named at a time
 
+P = ParamSpec("P")
+
 
 def title(account: SwitchAccount) -> str:
     return account.name or f"switch {account.dpid:016x}"
@@ -32,24 +35,45 @@ def facts(account: SwitchAccount, kind: str, **known: Any) -> dict[str, Any]:
     return event(kind, switch=title(account), dpid=account.dpid, **known)
 
 
+def flow_entries(count: int) -> str:
+    return "1 flow entry" if count == 1 else f"{count} flow entries"
+
+
+def _harmless(report: Callable[P, None]) -> Callable[P, None]:
+    """A fault of ours while telling what was done must not make it look undone."""
+
+    @wraps(report)
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            report(*args, **kwargs)
+        except Exception:
+            LOG.exception("%s: cannot be told", report.__name__)
+
+    return told
+
+
+@_harmless
 def report_change(account: SwitchAccount, change: LastChange) -> None:
     counts = f"({change.added} added, {change.replaced} replaced, {change.deleted} deleted)"
     extra = facts(account, "change", **asdict(change))
     if change.confirmed:
-        message = "%s: %s: %d flow entries committed in one bundle and read back in %.1f ms %s"
-        LOG.info(message, title(account), change.trigger, change.messages, change.milliseconds, counts, extra=extra)
+        message = "%s: %s: %s committed in one bundle and read back in %.1f ms %s"
+        sent = flow_entries(change.messages)
+        LOG.info(message, title(account), change.trigger, sent, change.milliseconds, counts, extra=extra)
     else:
         LOG.error("%s: %s: %s %s", title(account), change.trigger, change.reason, counts, extra=extra)
 
 
+@_harmless
 def report_drift(account: SwitchAccount, repair: Change, wanted: Target, there: Mapping[Identity, SwitchEntry]) -> None:
     """What somebody else did, by the change that puts it right."""
     for line in drift_lines(repair, wanted, there, _LINES):
         LOG.warning("%s: drift: %s", title(account), line, extra=facts(account, "drift", what=line))
     if len(repair) > _LINES:
-        LOG.warning("%s: drift: %d flow entries more", title(account), len(repair) - _LINES)
+        LOG.warning("%s: drift: %s more", title(account), flow_entries(len(repair) - _LINES))
 
 
+@_harmless
 def report_fight(account: SwitchAccount, entry: SwitchEntry, wanted: Target) -> None:
     what = f"{_text(entry, wanted)}: changed by somebody again and again"
     message = "%s: drift: %s: from now on looked after every %.0f s"
@@ -73,8 +97,13 @@ def _text(entry: SwitchEntry, wanted: Target) -> str:
     return wanted.text(entry, wanted.flows([entry.identity]).get(entry.identity))
 
 
+@_harmless
 def report_waiting(account: SwitchAccount, wanted: Target) -> None:
     ports = sorted(wanted.absent_ports)
-    message = "%s: %d flow entries wait for ports that are not there: %s"
+    absent = f"port {ports[0]} is" if len(ports) == 1 else f"ports {', '.join(ports)} are"
+    waiting, dropping = wanted.left_out, len(wanted.waiting) - wanted.left_out
+    counts = [f"{flow_entries(waiting)} wait{'s' * (waiting == 1)}"] if waiting else []
+    if dropping:
+        counts.append(f"{dropping if waiting else flow_entries(dropping)} drop{'s' * (dropping == 1)} meanwhile")
     extra = facts(account, "waiting", ports=ports)
-    LOG.warning(message, title(account), len(wanted.waiting), ", ".join(ports), extra=extra)
+    LOG.warning("%s: %s not there yet: %s", title(account), absent, ", ".join(counts), extra=extra)

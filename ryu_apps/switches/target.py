@@ -34,6 +34,11 @@ class Target:
         return TABLES if self.compiled.policy.openflow.foreign_flows == "remove" else ()
 
     @property
+    def left_out(self) -> int:
+        """How many of those that wait are not on the switch: their packets would come by a port that is not there."""
+        return sum(flow.in_port is not None and flow.in_port not in self.ports for flow in self.waiting)
+
+    @property
     def absent_ports(self) -> frozenset[str]:
         return frozenset(port for flow in self.waiting for port in flow.ports if port not in self.ports)
 
@@ -120,5 +125,4 @@ def _altered(known: Target, compiled: CompiledPolicy, ports: Mapping[str, int]) 
 
 def _is_one_to_one(made: Target) -> bool:
     """Whether each flow entry has an identity of its own: if not, another may be left where one has gone."""
-    left_out = sum(flow.in_port is not None and flow.in_port not in made.ports for flow in made.waiting)
-    return len(made.entries) + left_out == len(made.compiled.entries)
+    return len(made.entries) + made.left_out == len(made.compiled.entries)

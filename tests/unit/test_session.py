@@ -150,6 +150,35 @@ def test_what_was_deleted_while_nobody_looked_is_found_at_connecting(world: Worl
     assert set(world.switch.table.values()) == wanted(EXAMPLE)
 
 
+def test_what_cannot_be_told_is_done_and_known_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ryu_apps.switches.session_log.drift_lines", lambda *_: 1 / 0)
+    world.forget()
+    lost = world.entry(20, 0)
+    for _ in range(2):
+        world.switch.foreign(gone=lost)
+        world.switch.settle()
+        assert lost in world.switch.table.values(), "at once, also after the first report has failed"
+    assert "report_drift: cannot be told" in caplog.text
+    assert world.session.work["readings"] == 0, "what the switch holds is known"
+
+
+def test_only_a_port_that_goes_is_worth_a_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "privacy_router")
+    ports = world.switch.ports
+    gone = {name: ports.pop(name) for name in ("internal_201", "nm-privacy")}
+    world.session.wake("ports deleted")
+    world.switch.settle()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = warnings
+    assert "ports internal_201, nm-privacy are not there yet: " in warning
+    ports["internal_201"] = gone["internal_201"]
+    world.session.wake("port internal_201 added")
+    world.switch.settle()
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
 def test_a_fight_is_fought_slowly(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -208,7 +237,7 @@ def test_what_the_read_back_lacks_is_not_confirmed_and_is_read_next_time(world: 
     world.switch._apply = lambda command, entry, *rest: None if entry == lost else apply(command, entry, *rest)  # type: ignore[method-assign]
     world.load(MOVED)
     last = world.session.account.last_change
-    assert last is not None and not last.confirmed and "differs in 1 flow entries" in str(last.reason)
+    assert last is not None and not last.confirmed and "differs in 1 flow entry" in str(last.reason)
     world.switch._apply = apply  # type: ignore[method-assign]
     world.forget()
     world.session.wake("port other added")

@@ -17,6 +17,7 @@ Needs root; runs in namespaces of its own.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import statistics
@@ -43,7 +44,9 @@ _IN_PLACE = re.compile(r"(\d+) flow entr(?:y|ies) in place, nothing sent, in ([\
 
 
 def main() -> int:
-    sizes = [int(size) for size in sys.argv[1:]] or [10_000, 100_000]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", metavar="ROUTES", type=int, nargs="*", default=[10_000, 100_000])
+    sizes = parser.parse_args().sizes
     print(f"{'':42} {'ours':>9} {'switch part':>12} {'reference':>10} {'ratio':>6}  aim")
     held = True
     for measure in (edits, *map(routes, sizes)):

@@ -7,6 +7,7 @@ switch.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -25,8 +26,11 @@ AIM = 5.0  # seconds for the largest
 
 
 def main() -> int:
-    if len(sys.argv) > 1:
-        measure(int(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", metavar="ROUTES", type=int, nargs="?", help="measure this one only, in this process")
+    size = parser.parse_args().size
+    if size is not None:
+        measure(size)
         return 0
     heads = ("routes", "entries", "read", "compile", "prove", "whole", "us/route", "edit", "new kind")
     print("{:>8} {:>8} {:>7} {:>8} {:>7} {:>7} {:>9} {:>6} {:>9}".format(*heads))

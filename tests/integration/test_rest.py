@@ -21,6 +21,9 @@ ENTRIES = len(compile_pipeline(load(EXAMPLE)))
 WEB = "in_port=internal_100,tcp,nw_src=10.100.0.2,nw_dst=198.51.100.80,tp_dst=80"
 
 
+JSON = {"Content-Type": "application/json"}
+
+
 class Running(NamedTuple):
     switch: Switch
     controller: Controller
@@ -251,6 +254,23 @@ def test_flows_are_filtered(running: Running) -> None:
         assert_problem(running.client.get(f"/v1/flows?{query}"), 400)
 
 
+def test_a_switch_that_is_gone_is_shown_as_it_was_last_seen(running: Running) -> None:
+    def seen() -> Any:
+        (switch,) = running.client.get("/v1/status").json["switches"]
+        return switch
+
+    assert "entries" not in seen() and seen()["answers"]
+    running.switch.vsctl("del-controller", "ovsbr0")
+    try:
+        wait_for(lambda: not seen()["connected"], "the switch to go")
+        assert (seen()["answers"], seen()["installed"], seen()["desired"]) == (False, ENTRIES, ENTRIES)
+        answer = running.client.ask("POST", "/v1/trace", json.dumps({"packet": WEB}), headers=JSON)
+        assert answer.json["installed"] == [] and answer.json["desired"]["verdict"] == "sent"
+    finally:
+        running.switch.vsctl("set-controller", "ovsbr0", "tcp:127.0.0.1:6653")
+        wait_for(lambda: seen()["connected"], "the switch to come back")
+
+
 def test_rates_come_from_two_readings(running: Running) -> None:
     path = "/v1/flows?item=anti-spoofing%20internal_200"
     running.client.get(path)
@@ -296,6 +316,10 @@ def test_a_packet_is_traced_on_what_is_wanted_and_on_what_is_there(running: Runn
     assert there["trace"] == there["desired"] == traced["desired"]
     spoofed = trace({"in_port": "internal_100", "ip": "", "nw_src": "192.0.2.1"}).json["desired"]
     assert (spoofed["verdict"], spoofed["steps"][0]["entry"]["item"]) == ("dropped", "anti-spoofing internal_100")
+    mistyped = trace("in_port=internal_1000,ip").json["desired"]
+    assert mistyped["verdict"] == "dropped" and "no port internal_1000; it has internal_100," in mistyped["notes"][0]
+    examples = running.client.get("/v1/trace").json["examples"]
+    assert [trace(example["packet"]).json["desired"]["verdict"] for example in examples] == ["sent", "dropped", "sent"]
     for bad in ("nonsense", "in_port=warp0,tcp,udp", {"ip": ""}, [], None, {"in_port": []}, "in_port=x,nw_src=1/8"):
         assert_problem(trace(bad), 422)
 

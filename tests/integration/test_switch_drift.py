@@ -71,7 +71,7 @@ def test_each_kind_of_foreign_change_is_put_back_and_told(switch: Switch, contro
         ),
         (
             ("add-flow", "ovsbr0", "cookie=7,table=0,priority=60000,ip,nw_dst=192.0.2.1,actions=NORMAL"),
-            "somebody added cookie=0x7,table=0,priority=60000,dl_type=0x0800,nw_dst=192.0.2.1,actions=normal; removed",
+            "somebody added cookie=0x7,table=0,priority=60000,ip,nw_dst=192.0.2.1,actions=output:normal; removed",
         ),
         (("add-flow", "ovsbr0", f"{before[0].split(',')[0]},table=55,actions=drop"), "somebody added cookie=0x5052"),
         (("del-flows", "ovsbr0"), "somebody deleted"),

@@ -360,10 +360,11 @@ function showFlows() {
 const LEVELS = { info: "neutral", warning: "warn", error: "bad", critical: "bad" };
 
 function showEvent(happened) {
+  const then = new Date(happened.time * 1000);
   const line = element(
     "li",
     {},
-    element("time", { dateTime: new Date(happened.time * 1000).toISOString() }, moment(happened.time)),
+    element("time", { dateTime: then.toISOString(), title: then.toLocaleString() }, moment(happened.time)),
     element("span", {}, mark(happened.kind, happened.kind === "drift" ? "bad" : LEVELS[happened.level] ?? "neutral")),
     element("span", {}, happened.message),
   );

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -16,17 +16,20 @@ from host_agent import actual, former_settings, last_good, operate
 from host_agent.apply import apply
 from host_agent.countries.gather import gather
 from host_agent.desired import desired
+from host_agent.doctor.checks import in_the_way
+from host_agent.doctor.others import others
 from host_agent.drivers import ovs
 from host_agent.drivers.files import forget_hash
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Conflict
 from host_agent.facts import survey
 from host_agent.lock import locked
+from host_agent.options import Version, common
 from host_agent.plan import plan
 from host_agent.state import HostState
-from host_agent.status.report import in_words, status
+from host_agent.status.report import in_sync, in_words, status
 from host_agent.steps import Step
-from host_agent.words import counted
+from host_agent.words import counted, wrapped
 from policies.addresses import address_plan
 from policies.errors import DocumentError
 from policies.host_model import Policy
@@ -34,6 +37,7 @@ from policies.load_node import load_for_node
 
 EXIT_CODES = """exit codes: 0 done or in sync, 1 differences or not converged, 2 bad usage or invalid document,
 3 something is missing on this machine, 4 another run holds the lock"""
+INVALID = 2
 
 
 @dataclass
@@ -46,11 +50,16 @@ class Output:
 
     def done(self, step: Step, milliseconds: float) -> None:
         self.steps.append({"step": str(step), "ms": round(milliseconds, 1)})
-        self.line(f"{milliseconds:8.1f} ms  {step}")
+        self.listing(f"{milliseconds:8.1f} ms  {step}", 15)
 
     def line(self, text: str) -> None:
         if not self.as_json:
             print(text, flush=True)
+
+    def listing(self, text: str, indent: int = 4) -> None:
+        """A line that may name dozens of things: on a terminal it is broken between them."""
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        self.line(wrapped(text, width, indent))
 
     def result(self, **values: object) -> None:
         if self.as_json:
@@ -61,42 +70,24 @@ class Output:
         return time.perf_counter() - self.begin
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str = "privacy-agent") -> int:
+    arguments = _parser(prog).parse_args(argv)
     output = Output(arguments.json)
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
     try:
         return _run(arguments, output)
     except DocumentError as error:
-        return _failed(output, 2, [str(problem) for problem in error.problems])
+        return _failed(output, INVALID, [*map(str, error.problems), *_advice(arguments.policy)])
     except AgentError as error:
         return _failed(output, error.exit_code, list(error.problems))
     except OSError as error:
         return _failed(output, AgentError.exit_code, [f"the state of this machine cannot be read: {error}"])
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    policy = os.environ.get("PRIVACY_ROUTER_POLICY", "/etc/privacy-router/policy.json")
-    for option, kind, default, holds in (
-        ("--policy", "FILE", policy, "policy document"),
-        ("--state-dir", "DIR", "/var/lib/privacy-router", "keys and rendered files"),
-        ("--config-dir", "DIR", "/etc/privacy-router", "where wgcf-profile.conf is"),
-    ):
-        words = f"{holds} (%(default)s)"
-        common.add_argument(option, metavar=kind, type=Path, default=Path(default), help=words)
-    common.add_argument(
-        "--topology",
-        metavar="FILE",
-        type=Path,
-        default=Path(topology) if (topology := os.environ.get("PRIVACY_ROUTER_TOPOLOGY")) else None,
-        help="topology document, if there are several nodes",
-    )
-    host = socket.gethostname()
-    common.add_argument("--node", metavar="NAME", default=host, help="this machine's name there (%(default)s)")
-    common.add_argument("--json", action="store_true", help="one JSON object instead of text")
+def _parser(prog: str) -> argparse.ArgumentParser:
     words = "Make this machine's network as the policy document says, keep it so, show it, or take it down again."
-    parser = argparse.ArgumentParser(prog="privacy-agent", description=words, epilog=EXIT_CODES)
+    parser = argparse.ArgumentParser(prog=prog, description=words, epilog=EXIT_CODES)
+    parser.add_argument("--version", action=Version)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, words in {
         "apply": "make the machine as the policy says, and verify it",
@@ -104,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         "status": "say how things are, what is waiting, and who shook hands when",
         "stop": "remove everything of ours and nothing else; keys and profiles stay in the state directory",
     }.items():
-        operate.add_options(verb, verbs.add_parser(verb, help=words, description=words, parents=[common]))
-    operate.add_verbs(verbs, common)
+        operate.add_options(verb, verbs.add_parser(verb, help=words, description=words, parents=[common(verb)]))
+    operate.add_verbs(verbs, prog)
     return parser
 
 
@@ -115,12 +106,37 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         return code
     if arguments.verb == "stop":
         return _stop(arguments, output)
-    policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
-    operate.require_root()
     if arguments.verb == "apply":
+        policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
+        operate.require_root()
         with locked(arguments.state_dir):
             return _apply(policy, arguments, output)
-    return _look(policy, arguments, output)
+    policy, problems = _policy_or_last_good(arguments)
+    operate.require_root()
+    code = _look(policy, problems, arguments, output)
+    return INVALID if problems else code
+
+
+def _policy_or_last_good(arguments: argparse.Namespace) -> tuple[Policy, list[str]]:
+    """What to look at the machine by, and what is wrong with the document if it is not what that says.
+
+    Raises DocumentError if there is no last good policy either.
+    """
+    try:
+        return load_for_node(arguments.policy, arguments.topology, arguments.node), []
+    except DocumentError as error:
+        operate.require_root()
+        policy = last_good.load(arguments.state_dir, arguments.node)
+        if policy is None:
+            raise
+        problems = [*map(str, error.problems), *_advice(arguments.policy)]
+        instead = f"what follows goes by the last good policy: {last_good.policy_path(arguments.state_dir)}"
+        print(*problems, instead, sep="\n", file=sys.stderr, flush=True)
+        return policy, problems
+
+
+def _advice(policy: Path) -> list[str]:
+    return [] if policy.exists() else ["name a document by --policy FILE, or install one there: README.md, step 1"]
 
 
 def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int:
@@ -131,38 +147,34 @@ def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int
         operate.before_apply(arguments, found, plan(wanted, found), facts, namespaces)
         count = apply(wanted, namespaces, arguments.state_dir, output.done)
         former_settings.give_back(arguments.state_dir, wanted, namespaces)
+        beside = in_the_way(others(wanted, namespaces), wanted)
     operate.after_apply(arguments, facts, output)
-    for words in in_words(wanted.waiting):
+    for words in (*in_words(wanted.waiting), *(f"in the way: {it}" for it in beside)):
         output.line(words)
-    output.line(f"in sync: {counted(count, 'step')}, {output.seconds:.2f} s")
+    output.line(f"{in_sync(wanted.waiting)}: {counted(count, 'step')}, {output.seconds:.2f} s")
     output.result(in_sync=True, steps=output.steps, waiting=wanted.waiting, seconds=round(output.seconds, 3))
     return 0
 
 
-def _look(policy: Policy, arguments: argparse.Namespace, output: Output) -> int:
+def _look(policy: Policy, problems: list[str], arguments: argparse.Namespace, output: Output) -> int:
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
     wanted = desired(policy, facts)
+    more: dict[str, object] = {"problems": problems} if problems else {}
     with Namespaces(facts.namespaces) as namespaces:
         found = actual.read(wanted, namespaces)
         if arguments.verb == "plan":
-            return _plan(wanted, found, arguments, output)
+            if found.strangers:
+                raise Conflict(*sorted(map(str, found.strangers)))
+            beside = in_the_way(others(wanted, namespaces), wanted)
+            return operate.show_plan(arguments, plan(wanted, found), wanted.waiting, beside, more, output)
         addresses = address_plan(policy.privacy_router) if policy.privacy_router else None
         report = status(wanted, found, addresses, namespaces, arguments.state_dir)
-    output.result(**report.as_json())
+    output.result(**report.as_json(), **more)
     if not arguments.json:
         from host_agent.status.tables import show  # takes long to load, and only ``status`` shows tables
 
-        show(report)
+        show(report, arguments.kernel)
     return 0 if report.in_sync else 1
-
-
-def _plan(wanted: HostState, found: HostState, arguments: argparse.Namespace, output: Output) -> int:
-    if found.strangers:
-        raise Conflict(*sorted(map(str, found.strangers)))
-    steps = plan(wanted, found)
-    more = operate.show_plan(arguments, steps, wanted.waiting, output)
-    output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=wanted.waiting, **more)
-    return 1 if steps else 0
 
 
 def _stop(arguments: argparse.Namespace, output: Output) -> int:

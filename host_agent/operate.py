@@ -24,12 +24,13 @@ from host_agent.explain import entry as explain_entry
 from host_agent.explain import facts as explain_facts
 from host_agent.facts import names, survey
 from host_agent.facts.values import Facts
+from host_agent.options import common
 from host_agent.run.lock import end_running
 from host_agent.run.log import Log
 from host_agent.run.policy import Places
 from host_agent.run.service import run
-from host_agent.state import HostState
-from host_agent.status.report import in_words
+from host_agent.state import DEGRADED, HostState
+from host_agent.status.report import in_sync, in_words
 from host_agent.steps import Step, script
 from host_agent.words import counted
 from policies.errors import DocumentError
@@ -42,7 +43,7 @@ LEAST_TIME, LONGEST_TIME = 3, 3600  # seconds to confirm
 
 
 def add_options(verb: str, parser: argparse.ArgumentParser) -> None:
-    """What ``apply`` and ``plan`` can be told beside what all verbs can."""
+    """What a verb can be told beside what all can."""
     if verb == "apply":
         parser.add_argument(
             "--confirm", type=int, metavar="SECONDS", help="restore the former state unless privacy-agent confirm comes"
@@ -50,16 +51,18 @@ def add_options(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--force", action="store_true", help="go on where your own connection may be cut")
     if verb == "plan":
         parser.add_argument("--commands", action="store_true", help="also print the commands that would do the same")
+    if verb == "status":
+        parser.add_argument("--kernel", action="store_true", help="also print the rules of each chain, with counters")
 
 
-def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
-    reader = argparse.ArgumentParser(add_help=False, parents=[common])
+def add_verbs(verbs: Any, prog: str) -> None:
+    reader = argparse.ArgumentParser(add_help=False, parents=[common("explain")])
     reader.add_argument("client", metavar="CLIENT", help="the client's IP address")
     reader.add_argument("destination", metavar="DESTINATION", help="an IP address or a host name")
     reader.add_argument("service", metavar="PROTOCOL/PORT", nargs="?", default="tcp/443", help="default: %(default)s")
     words = "say which rule, set, mark, routing table and device decide about a client's packet"
     verbs.add_parser("explain", help=words, description=words, parents=[reader]).set_defaults(operate=_explain)
-    _add_warp(verbs, common)
+    _add_warp(verbs, prog)
     for function, words in (
         (_run, "put the policy in force and keep it so; ending it removes nothing"),
         (_boot, "before the network is up: put the protection of the last good policy in force"),
@@ -67,34 +70,51 @@ def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
         (_doctor, "say what on this machine hinders the privacy router, each with the cure"),
     ):
         verb = function.__name__.removeprefix("_")
-        verbs.add_parser(verb, help=words, description=words, parents=[common]).set_defaults(operate=function)
+        verbs.add_parser(verb, help=words, description=words, parents=[common(verb)]).set_defaults(operate=function)
 
 
-def _add_warp(verbs: Any, common: argparse.ArgumentParser) -> None:
+def _add_warp(verbs: Any, prog: str) -> None:
+    """``privacyctl`` has a verb of its own for the first of these."""
     words = "the profile of the WARP tunnel"
     warp = verbs.add_parser("warp", help=words, description=words).add_subparsers(dest="action", required=True)
     words = "take over a profile that wgcf made: keys, addresses, MTU and peer, nothing that executes"
-    taking = warp.add_parser("import", help=words, description=words, parents=[common])
-    taking.add_argument("file", metavar="FILE", type=Path)
+    name = f"{prog} warp import" if prog == "privacy-agent" else f"{prog} import wgcf"
+    taking = warp.add_parser("import", prog=name, help=words, description=words, parents=[common("warp")])
+    taking.add_argument("file", metavar="FILE", type=Path, help="what wgcf generate wrote: wgcf-profile.conf")
     taking.set_defaults(operate=_warp_import)
     words = "run wgcf to make an account and a profile"
-    making = warp.add_parser("register", help=words, description=words, parents=[common])
+    making = warp.add_parser("register", help=words, description=words, parents=[common("warp")])
     making.add_argument("--accept-tos", action="store_true", help=f"you have read and accept {warp_import.TERMS}")
     making.set_defaults(operate=_warp_register)
 
 
 def show_plan(
-    arguments: argparse.Namespace, steps: tuple[Step, ...], waiting: Sequence[str], output: Output
-) -> dict[str, object]:
-    """The steps in words or as a script, and what waits; what there is beside the steps, for programs."""
-    lines = script(steps) if arguments.commands else list(map(str, steps))
+    arguments: argparse.Namespace,
+    steps: tuple[Step, ...],
+    waiting: Sequence[str],
+    in_the_way: Sequence[str],
+    more: Mapping[str, object],
+    output: Output,
+) -> int:
+    """The steps in words or as a script, and what else is to be said; ``more`` is for programs. Returns the exit
+    code."""
     warnings = confirm_path.warnings(steps)
-    mark = "# " if arguments.commands else ""
-    remarks = [*(f"warning: {it}" for it in warnings), *in_words(waiting)]
-    count = counted(len(steps), "step") if steps else "in sync: nothing to do"
-    for words in (*lines, *(f"{mark}{it}" for it in (*remarks, count))):
-        output.line(words)
-    return {"warnings": warnings, **({"commands": lines} if arguments.commands else {})}
+    unconfirmed = confirm_file.words(arguments.state_dir)
+    remarks = [f"warning: {it}" for it in warnings] + in_words(waiting) + [f"in the way: {it}" for it in in_the_way]
+    remarks += [f"unconfirmed: {unconfirmed}"] if unconfirmed else []
+    remarks.append(counted(len(steps), "step") if steps else f"{in_sync(waiting)}: nothing to do")
+    values: dict[str, object] = {"warnings": warnings, "strangers": in_the_way, "unconfirmed": unconfirmed, **more}
+    if arguments.commands:
+        values["commands"] = lines = script(steps)
+        for words in (*lines, *(f"# {it}" for it in remarks)):
+            output.line(words)
+    else:
+        for step in steps:
+            output.listing(str(step))
+        for words in remarks:
+            output.line(words)
+    output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=waiting, **values)
+    return 1 if steps else 0
 
 
 def before_apply(
@@ -177,22 +197,26 @@ def _doctor(arguments: argparse.Namespace, output: Output) -> int:
         found = (*unfinished, *doctor.findings(doctor_facts.machine(wanted, namespaces), wanted))
     for finding in found:
         output.line(f"{finding.where}: {finding.what}\n    cure: {finding.cure}")
+    for words in in_words(it for it in wanted.waiting if not it.startswith(DEGRADED)):
+        output.line(words)
     output.line(counted(len(found), "finding") if found else "nothing hinders the privacy router here")
     output.result(findings=[asdict(finding) for finding in found])
     return 1 if found else 0
 
 
 def _warp_import(arguments: argparse.Namespace, output: Output) -> int:
-    return _taken(warp_import.import_profile(arguments.file, arguments.config_dir), output)
+    return _taken(*warp_import.import_profile(arguments.file, arguments.config_dir), output)
 
 
 def _warp_register(arguments: argparse.Namespace, output: Output) -> int:
-    return _taken(warp_import.register(arguments.config_dir, arguments.accept_tos), output)
+    return _taken(*warp_import.register(arguments.config_dir, arguments.accept_tos), output)
 
 
-def _taken(profile: Path, output: Output) -> int:
+def _taken(profile: Path, former: Path | None, output: Output) -> int:
     output.line(f"{profile}: written; privacy-agent apply uses it")
-    output.result(profile=str(profile))
+    if former:
+        output.line(f"the profile that was there is in {former}")
+    output.result(profile=str(profile), former=str(former) if former else None)
     return 0
 
 
@@ -206,7 +230,8 @@ def _explain(arguments: argparse.Namespace, output: Output) -> int:
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
     found = explain_entry.way(policy, desired(policy, facts), facts, sent, explain_facts.surroundings())
     for line in found.lines:
-        output.line(f"{line.place:8} {line.words}".strip())
+        trace = f" (privacyctl trace {arguments.policy} '{line.at_switch}')" if line.at_switch else ""
+        output.line(f"{line.place:8} {line.words}{trace}".strip())
     by = f" by {found.device}" if found.device else ""
     output.line(f"in the end: {found.end}{by}")
     output.result(**asdict(found))

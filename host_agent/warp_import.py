@@ -19,8 +19,9 @@ TERMS = "https://www.cloudflare.com/application/terms/"
 REGISTER_TIME = 120.0  # seconds
 
 
-def import_profile(source: Path, config_dir: Path) -> Path:
-    """The profile, rendered anew from what was understood of it, in the configuration directory. Raises Refused."""
+def import_profile(source: Path, config_dir: Path) -> tuple[Path, Path | None]:
+    """The profile, rendered anew from what was understood of it, in the configuration directory; and where another that
+    was there, which may be the only copy of an account's key, is now. Raises Refused."""
     try:
         text = source.read_text()
     except UnicodeDecodeError:
@@ -29,9 +30,12 @@ def import_profile(source: Path, config_dir: Path) -> Path:
         raise Refused(f"{source}: cannot be read: {error.strerror}") from None
     profile = read_profile(text, str(source))
     check(profile, str(source))
-    target = config_dir / NAME
-    files.write(File(str(target), rendered(profile).encode()))
-    return target
+    target, new, former = config_dir / NAME, rendered(profile).encode(), None
+    if target.exists() and target.read_bytes() != new:
+        former = target.with_name(f"{NAME}.before-import")
+        files.write(File(str(former), target.read_bytes()))
+    files.write(File(str(target), new))
+    return target, former
 
 
 def check(profile: Profile, file: str) -> None:
@@ -62,7 +66,7 @@ def rendered(profile: Profile) -> str:
     return "\n".join([*lines, ""])
 
 
-def register(config_dir: Path, accepts_terms: bool) -> Path:
+def register(config_dir: Path, accepts_terms: bool) -> tuple[Path, Path | None]:
     """A new WARP account by wgcf, in a directory of root's own that goes afterwards. Raises Refused, Missing."""
     if not accepts_terms:
         raise Refused(f"wgcf makes an account with Cloudflare: read {TERMS} and add --accept-tos if you agree")

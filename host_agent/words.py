@@ -1,4 +1,4 @@
-"""How numbers of things are said to people. Pure."""
+"""How numbers of things, and many of them, are said to people. Pure."""
 
 from __future__ import annotations
 
@@ -6,3 +6,16 @@ from __future__ import annotations
 def counted(number: int, one: str, more: str = "") -> str:
     """``1 step``, ``2 steps``; ``more`` is the plural that has no mere "s" at its end."""
     return f"{number} {one if number == 1 else more or f'{one}s'}"
+
+
+def wrapped(text: str, width: int | None, indent: int) -> str:
+    """Broken behind commas where it is wider than ``width`` columns; None: it may be as wide as it is."""
+    lines = [""]
+    for part in text.split(", "):
+        longer = f"{lines[-1]}, {part}" if lines[-1] else part
+        if width is None or len(longer) < width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines[-1] += ","
+            lines.append(f"{' ' * indent}{part}")
+    return "\n".join(lines)

@@ -13,6 +13,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+from host_agent.options import Version
 from policies.addresses import chain_hops
 from policies.document import read_text
 from policies.errors import DocumentError
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 valid, done or in sync; 1 differences; 2 bad usage or an invalid document; "
         "3 something is missing on this machine; 4 another run holds the lock.",
     )
+    parser.add_argument("--version", action=Version)
     nodes, node = _of_nodes(), _of_one_node()
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = verbs.add_parser(
@@ -125,7 +127,7 @@ def _agent(words: list[str]) -> int:
     verb, *rest = words
     if verb == "import" and rest[:1] == ["wgcf"]:
         rest = rest[1:]
-    return agent([*AGENT_VERBS[verb][0].split(), *rest])
+    return agent([*AGENT_VERBS[verb][0].split(), *rest], prog="privacyctl")
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -69,6 +69,18 @@ def write(state_dir: Path, pending: Pending, digest: str) -> None:
     files.write(File(str(state_dir / PENDING), pickle.dumps(pending)))
 
 
+def words(state_dir: Path) -> str | None:
+    """Of the change that waits, for the operator; None if none does."""
+    pending = read(state_dir)
+    if pending is None or pending.boot != boot_id():
+        return None
+    left = max(0.0, pending.deadline - clock())
+    return (
+        f"{pending.policy} was applied and waits for its confirmation, {left:.0f} s more: "
+        "run privacy-agent confirm, or wait until the former state is back"
+    )
+
+
 def waits(state_dir: Path) -> bool:
     return (state_dir / PENDING).exists()
 

@@ -39,13 +39,8 @@ GRACE = 5.0  # seconds after the deadline until ``run`` takes the watchdog for g
 
 def refuse_while_waiting(state_dir: Path) -> None:
     """Raises Conflict: what is done now would be undone with the change that waits."""
-    pending = confirm_file.read(state_dir)
-    if pending is not None and pending.boot == confirm_file.boot_id():
-        left = max(0.0, pending.deadline - confirm_file.clock())
-        raise Conflict(
-            f"{pending.policy} was applied and waits for its confirmation, {left:.0f} s more: "
-            "run privacy-agent confirm, or wait until the former state is back"
-        )
+    if words := confirm_file.words(state_dir):
+        raise Conflict(words)
 
 
 def begin(

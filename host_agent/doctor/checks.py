@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from host_agent.errors import AgentError, Missing
-from host_agent.state import NODE, HostState, NamespaceState
+from host_agent.state import DEGRADED, NODE, HostState, NamespaceState, table_name
 from host_agent.steps import at
 from policies.errors import DocumentError
 
 RESERVED_TABLES = (253, 254, 255)  # default, main, local
 KERNELS_PREFERENCES = (0, 32766, 32767)
+VALID_MARK, STRICT = "net/ipv4/conf/all/src_valid_mark", "net/ipv4/conf/all/rp_filter"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ForeignRule:
         words = ["ip rule" if self.family == 4 else "ip -6 rule", "pref", str(self.priority)]
         words += ["iif", self.incoming] if self.incoming else []
         words += ["fwmark", f"{self.mark:#x}/{self.mask:#x}"] if self.mask else []
-        return " ".join([*words, "lookup", str(self.table)])
+        return " ".join([*words, "lookup", table_name(self.table)])
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,12 @@ def findings(machine: Machine, wanted: HostState) -> tuple[Finding, ...]:
     return tuple(finding for check in CHECKS for finding in check(machine, wanted))
 
 
+def in_the_way(others: Machine, wanted: HostState) -> tuple[str, ...]:
+    """What ``status`` says of others' rules and routes: they decide about packets that are ours to decide about."""
+    found = (finding for check in (_preferences, _marks, _tables) for finding in check(others, wanted))
+    return tuple(f"{it.where}: {it.what}; {it.cure}" for it in found)
+
+
 def whose(mark: int, mask: int) -> Tool | None:
     """The tool that is known for such a mark."""
     exact = (tool for tool in TOOLS if (tool.mark, tool.mask) == (mark, mask))
@@ -184,35 +191,40 @@ def _tables(machine: Machine, wanted: HostState) -> Iterator[Finding]:
             )
 
 
+def _degraded(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    """What the plan of this policy says, too."""
+    for remark in wanted.waiting:
+        if remark.startswith(DEGRADED):
+            what, _, cure = remark.removeprefix(DEGRADED).partition("; ")
+            yield Finding(at(NODE), what, cure or "bring it up, or name another in the policy")
+
+
 def _settings(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    """What a policy's hops and the director's ip rules cannot bear; of the director's tunnels see ``_degraded``."""
     for name, state in sorted(wanted.namespaces.items()):
-        value = machine.settings.get((name, "net/ipv4/conf/all/src_valid_mark"))
+        value = machine.settings.get((name, VALID_MARK))
         bare = [rule for rule in state.rules if rule.mask and rule.incoming is None]
         if value == "1" and bare:
             yield Finding(
                 at(name),
                 f"net.ipv4.conf.all.src_valid_mark is 1 (wg-quick and Tailscale set it): {bare[0]} then turns the "
                 "source check against packets that TPROXY marked",
-                "sysctl -w net.ipv4.conf.all.src_valid_mark=0, or name the LAN interfaces, so that the rule has an iif",
+                _set_by_us(state, VALID_MARK)
+                or "sysctl -w net.ipv4.conf.all.src_valid_mark=0, or name the LAN interfaces: the rule then has an iif",
             )
-        strict = machine.settings.get((name, "net/ipv4/conf/all/rp_filter"))
-        if strict == "1" and (state.rules or state.wireguard):
+        ours = _set_by_us(state, STRICT)
+        if ours and machine.settings.get((name, STRICT)) == "1":
             yield Finding(
                 at(name),
                 "net.ipv4.conf.all.rp_filter is 1: replies that come by another way than the main table's are dropped",
-                "sysctl -w net.ipv4.conf.all.rp_filter=2, also in /etc/sysctl.d",
-            )
-        filtered = machine.settings.get((name, "net/bridge/bridge-nf-call-iptables")) == "1"
-        if name == NODE and filtered and _tproxies(state):  # elsewhere there are no Linux bridges
-            yield Finding(
-                at(name),
-                "net.bridge.bridge-nf-call-iptables is 1 (Docker sets it): bridged packets meet TPROXY and vanish",
-                "sysctl -w net.bridge.bridge-nf-call-iptables=0, or LAN interfaces that are no Linux bridge",
+                ours,
             )
 
 
-def _tproxies(state: NamespaceState) -> bool:
-    return any("-j TPROXY" in rule.arguments for chain in state.chains for rule in chain.rules)
+def _set_by_us(state: NamespaceState, key: str) -> str:
+    """The cure for a setting that the policy's own state has another value for; none where it has none."""
+    values = [it.value for it in state.sysctls if it.key == key]
+    return f"privacy-agent apply, which sets it to {values[0]}" if values else ""
 
 
 def _networkd(machine: Machine, wanted: HostState) -> Iterator[Finding]:
@@ -282,6 +294,7 @@ def _state(wanted: HostState, name: str) -> NamespaceState:
 
 CHECKS: tuple[Check, ...] = (
     _features,
+    _degraded,
     _preferences,
     _marks,
     _tables,

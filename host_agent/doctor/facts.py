@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from host_agent.doctor.checks import Backend, ForeignMark, ForeignRoute, ForeignRule, Machine, Trial
+from host_agent.doctor.checks import STRICT, VALID_MARK, Backend, ForeignMark, Machine, Trial
+from host_agent.doctor.others import others, places
 from host_agent.drivers import netfilter, nftables, wireguard
 from host_agent.drivers.chain_outline import MARK
 from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.command import run
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import CommandFailed
-from host_agent.state import NODE, PROTOCOL, HostState
+from host_agent.state import HostState
 
-OTHERS = (str(PROTOCOL), "kernel", "2")  # protocols whose rules and routes are nobody's fault
-SETTINGS = (
-    "net/ipv4/conf/all/src_valid_mark",
-    "net/ipv4/conf/all/rp_filter",
-    "net/bridge/bridge-nf-call-iptables",
-)
 KERNEL = "a kernel with {0}: Debian's linux-image-amd64 has it; modprobe {1}"
 KERNELS_TABLES = KERNEL.format("NF_TABLES and NFT_COMPAT", "nf_tables nft_compat")
 LEGACY_TABLES = (
@@ -73,23 +66,19 @@ TRIALS = (
 
 
 def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
-    places = [NODE, *(name for name in sorted(wanted.namespaces) if name != NODE and namespaces.exists(name))]
-    rules: list[ForeignRule] = []
+    beside = others(wanted, namespaces)
     marks: list[ForeignMark] = []
-    routes: list[ForeignRoute] = []
     settings = {}
-    for name in places:
+    for name in places(wanted, namespaces):
         with namespaces.inside(name):
-            rules += _rules(name)
             marks += _marks(name)
-            routes += _routes(name)
-            for key in SETTINGS:
+            for key in (VALID_MARK, STRICT):
                 with suppress(OSError):
                     settings[name, key] = Path("/proc/sys", key).read_text().strip()
     return Machine(
-        tuple(rules),
+        beside.rules,
         tuple(marks),
-        tuple(routes),
+        beside.routes,
         settings,
         _programs(),
         _networkd(Path("/")),
@@ -97,29 +86,6 @@ def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
         _bridges(),
         tuple(_trials()),
     )
-
-
-def _rules(name: str) -> Iterator[ForeignRule]:
-    for family in (4, 6):
-        for found in _json("ip", f"-{family}", "-N", "-d", "-j", "rule"):
-            if str(found.get("protocol")) not in OTHERS:
-                yield ForeignRule(
-                    name,
-                    family,
-                    found["priority"],
-                    _number(found.get("table", 0)),
-                    _number(found.get("fwmark", 0)),
-                    _number(found.get("fwmask", 0xFFFFFFFF if "fwmark" in found else 0)),
-                    found.get("iif"),
-                )
-
-
-def _routes(name: str) -> Iterator[ForeignRoute]:
-    for family in (4, 6):
-        for found in _json("ip", f"-{family}", "-N", "-d", "-j", "route", "show", "table", "all"):
-            if str(found.get("protocol")) not in OTHERS:
-                words = [str(found.get("dst")), *(["dev", found["dev"]] if "dev" in found else [])]
-                yield ForeignRoute(name, _number(found.get("table", 254)), " ".join(words))
 
 
 def _marks(name: str) -> Iterator[ForeignMark]:
@@ -208,16 +174,6 @@ def _all_work(commands: Iterable[str]) -> bool:
         except CommandFailed:
             return False
         return True
-
-
-def _json(*command: str) -> list[dict[str, Any]]:
-    text = _said(*command).strip()
-    found: list[dict[str, Any]] = json.loads(text) if text else []
-    return found
-
-
-def _number(value: Any) -> int:
-    return int(str(value), 0)
 
 
 def _said(*command: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from host_agent.errors import AgentError, CommandFailed, Missing
 from host_agent.state import MESH_ETHERNET, OWNER, Bridge
 
 TIMEOUT = 15  # seconds ovs-vswitchd has to carry a transaction out
+ANSWER_TIME = 5.0  # seconds it has to say that it is there
+RUN_DIRECTORY = Path("/run/openvswitch")
+START = "start it: systemctl start openvswitch-switch"
 MARK = f"external_ids:owner={OWNER}"
 
 
@@ -29,7 +34,7 @@ NOTHING = Reading(frozenset(), frozenset())
 
 def there() -> bool:
     """Whether there can be a switch to look at."""
-    return shutil.which("ovs-vsctl") is not None and Path("/run/openvswitch/db.sock").exists()
+    return shutil.which("ovs-vsctl") is not None and (RUN_DIRECTORY / "db.sock").exists()
 
 
 def has_kernel_datapath() -> bool:
@@ -37,7 +42,7 @@ def has_kernel_datapath() -> bool:
 
 
 def read() -> Reading:
-    """Raises Missing if Open vSwitch does not run."""
+    """Raises Missing if Open vSwitch does not run: its database, or what does what stands in there."""
     columns = {
         "Bridge": "name,datapath_type,fail_mode,protocols,controller,other_config,external_ids,ports",
         "Port": "_uuid,name,external_ids",
@@ -49,9 +54,22 @@ def read() -> Reading:
     try:
         answer = run(command)
     except CommandFailed as error:
-        raise Missing(f"Open vSwitch does not answer; start it: systemctl start openvswitch-switch ({error})") from None
+        raise Missing(f"Open vSwitch does not answer; {START} ({error})") from None
+    if not any(_answers(path) for path in RUN_DIRECTORY.glob("ovs-vswitchd.*.ctl")):
+        raise Missing(f"ovs-vswitchd does not answer; {START}")
     bridges, ports, controllers = (_rows(line) for line in answer.splitlines())
     return _reading(bridges, {row["_uuid"]: row for row in ports}, {row["_uuid"]: row for row in controllers})
+
+
+def _answers(path: Path) -> bool:
+    """Whether a daemon answers at its control socket, as ovs-appctl(8) asks: JSON-RPC, RFC 7047. One that ended leaves
+    the socket behind, and a database that is as we want it."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(ANSWER_TIME)
+        control.connect(str(path))
+        control.sendall(b'{"id":0,"method":"version","params":[]}')
+        return bool(control.recv(1))
+    return False
 
 
 def _reading(bridges: list[Any], ports: dict[str, Any], controllers: dict[str, Any]) -> Reading:

@@ -36,6 +36,7 @@ MAIN = Rule(32766, MAIN_TABLE)
 class Line:
     place: str  # the namespace
     words: str
+    at_switch: str | None = None  # the packet there, as ``privacyctl trace`` takes it
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class _Walk:
         self.state, self.namespace, self.packet, self._node = state, namespace, packet, surroundings
         self.lines: list[Line] = []
 
-    def say(self, words: str) -> None:
-        self.lines.append(Line(at(self.namespace), words))
+    def say(self, words: str, at_switch: str | None = None) -> None:
+        self.lines.append(Line(at(self.namespace), words, at_switch))
 
     @property
     def here(self) -> NamespaceState:
@@ -264,7 +265,8 @@ class _Walk:
         for name, state in self.state.namespaces.items():
             for address in state.addresses:
                 if address.interface.ip == target and (name, address.link) != (self.namespace, route.link):
-                    self.say(f"leaves by {route.link} for {target}: by the switch to {address.link} (privacyctl trace)")
+                    words = f"leaves by {route.link} for {target}: by the switch to {address.link}"
+                    self.say(words, self.packet.at_switch(str(route.link)))
                     self.namespace = name
                     self.packet = replace(self.packet, incoming=address.link, outgoing=None, mark=0)
                     return
@@ -275,7 +277,8 @@ class _Walk:
         """A hop's socket reaches those hops alone that it has routes by: ARP for others is not answered."""
         sockets = {link.name for link in self.here.links if link.kind == "socket"}
         if device in sockets and target not in {it.via for it in self.here.routes}:
-            self.say(f"leaves by {device} for {target}: the switch takes it to no such neighbour (privacyctl trace)")
+            words = f"leaves by {device} for {target}: the switch takes it to no such neighbour"
+            self.say(words, self.packet.at_switch(str(device)))
             raise _Ended("dropped")
 
     def _into_tunnel(self, device: WireGuardDevice) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -12,8 +13,9 @@ from host_agent.explain.rules import Packet
 from host_agent.facts.values import Facts
 from host_agent.roles.gateway import IPV6_SUBNET
 from host_agent.state import NODE, HostState, IPAddress
+from host_agent.steps import at
 from policies.addresses import address_plan
-from policies.host_model import Policy
+from policies.host_model import Client, Director, Mac, Policy
 from policies.model import PrivacyRouter
 
 SERVICE = re.compile(r"(tcp|udp)(?:/([0-9]{1,5}))?|icmp")
@@ -45,14 +47,17 @@ def way(
     """From the client to where the packet ends, and what a proxy makes of it. Raises Refused for no client of ours."""
     namespace, device = _entry(policy, sent.source)
     first = explain(state, namespace, replace(sent, incoming=device), surroundings)
+    if namespace == NODE and policy.director is not None:
+        said = tuple(Line(at(NODE), words) for words in _unnamed(policy.director, sent.source))
+        first = replace(first, lines=(*said, *first.lines))
     if first.port is None or policy.privacy_router is None:
         return first
     onward = _from_proxy(policy.privacy_router, facts, first)
     if onward is None:
         return first
-    said = Line("", "what Xray sends for it, in VLESS over TLS:")
+    between = Line("", "what Xray sends for it, in VLESS over TLS:")
     second = explain(state, first.namespace, onward, surroundings)
-    return replace(second, lines=(*first.lines, said, *second.lines), port=first.port)
+    return replace(second, lines=(*first.lines, between, *second.lines), port=first.port)
 
 
 def _entry(policy: Policy, client: IPAddress) -> tuple[str, str]:
@@ -65,6 +70,18 @@ def _entry(policy: Policy, client: IPAddress) -> tuple[str, str]:
         return NODE, director.advanced.lan.interfaces[0]
     subnets = " and ".join(str(hop.clients) for hop in gateways) or "the policy"
     raise Refused(f"{client} is no client of the chain: those are in {subnets}")
+
+
+def _unnamed(director: Director, client: IPAddress) -> Iterator[str]:
+    """Why the policy leaves this host alone, if it does."""
+    if _is_among(director.paused_clients, client):
+        yield f"{client} is paused: the packet goes as if nobody had named it"
+    elif not any(_is_among(group.clients, client) for group in (director.xray, *director.tunnels)):
+        yield f"no item of the policy names {client} (its MAC address is not known here)"
+
+
+def _is_among(clients: Iterable[Client], address: IPAddress) -> bool:
+    return any(address in it for it in clients if not isinstance(it, Mac))
 
 
 def _from_proxy(chain: PrivacyRouter, facts: Facts, first: Explanation) -> Packet | None:

@@ -32,6 +32,13 @@ class Packet:
         port = f" port {self.port}" if self.port else ""
         return f"{self.protocol}{port} from {self.source} to {self.destination}"
 
+    def at_switch(self, port: str) -> str:
+        """As ovs-ofctl(8) writes it, coming in by a switch port."""
+        six = self.destination.version == 6
+        protocol, address = (f"{self.protocol}6", "ipv6") if six else (self.protocol, "nw")
+        words = [f"in_port={port}", protocol, f"{address}_src={self.source}", f"{address}_dst={self.destination}"]
+        return ",".join([*words, *([f"tp_dst={self.port}"] if self.port else [])])
+
 
 @dataclass(frozen=True)
 class Place:

@@ -119,7 +119,8 @@ def _said(answer: Answer) -> tuple[Addresses, bool]:
 def remarks(answers: Mapping[str, Answer], now: float) -> tuple[str, ...]:
     """What is to be said of names that nobody answers for."""
     return tuple(
-        f"degraded: no name server answers for {name}; its addresses of {(now - answer.moment) / 3600:.1f} h ago serve"
+        f"degraded: no name server answers for {name}, its addresses of {(now - answer.moment) / 3600:.1f} h ago "
+        "serve; check this machine's name resolution"
         for name, answer in sorted(answers.items())
         if answer.old and answer.addresses
     )

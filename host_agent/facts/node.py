@@ -49,17 +49,17 @@ def _obstacles(director: Director) -> Iterator[str]:
     if bridges and director.xray.clients and _setting("bridge/bridge-nf-call-iptables") == "1":
         yield (
             f"degraded: bridge-nf-call-iptables=1 makes the bridge {bridges[0]} forget what TPROXY chose, so Xray's"
-            " clients get no answer: sysctl -w net.bridge.bridge-nf-call-iptables=0 (Docker sets it to 1)"
+            " clients get no answer; sysctl -w net.bridge.bridge-nf-call-iptables=0 (Docker sets it to 1)"
         )
     for tunnel in director.tunnels:
         values = [_setting(f"ipv4/conf/{link}/rp_filter") for link in (tunnel.name, "all")]
         if values[0] is not None and "1" in values and "2" not in values:
             yield (
-                f"degraded: rp_filter=1 drops answers that come by {tunnel.name}:"
+                f"degraded: rp_filter=1 drops answers that come by {tunnel.name};"
                 f" sysctl -w net.ipv4.conf.{tunnel.name}.rp_filter=2"
             )
     if _setting("ipv4/ip_forward") == "0":
-        yield "degraded: this machine does not forward: sysctl -w net.ipv4.ip_forward=1"
+        yield "degraded: this machine does not forward; sysctl -w net.ipv4.ip_forward=1"
 
 
 def _setting(key: str) -> str | None:

@@ -134,15 +134,18 @@ def _countries(
         if key and country and country.prefixes:
             sets.add(IpSet(key + side.suffix, side.family, country.prefixes))
         if not key or (country and country.problem):
-            problem = (country.problem if country else None) or "no source has them"
+            problem = (country.problem if country else None) or "no source has them; privacy-agent apply asks for them"
             end = "" if key else "; its destinations stay in the tunnel"
             missing.append(f"degraded: ranges of {code} ({side.family}): {problem}{end}")
     return sets, tuple(missing)
 
 
 def _absent_lan(policy: Director, facts: NodeFacts) -> tuple[str, ...]:
-    links = policy.advanced.lan.interfaces
-    return tuple(f"interface {link} of the LAN is not there" for link in links if link not in facts.links)
+    return tuple(
+        f"degraded: interface {link} of the LAN is not there; advanced.lan.interfaces names it"
+        for link in policy.advanced.lan.interfaces
+        if link not in facts.links
+    )
 
 
 def _blocked_ipv6(policy: Director, slots: tuple[Slot, ...]) -> tuple[str, ...]:

@@ -95,7 +95,8 @@ def waiting(found: Iterable[Slot], facts: NodeFacts) -> tuple[str, ...]:
         if first in living:
             continue
         reason = "is dead" if first.name in facts.dead else "is no interface that is up, nor a table of rt_tables"
-        said.append(f"tunnel {first.name} {reason}: " + (f"its clients go by {living[0].name}" if living else end))
+        end = f"its clients go by {living[0].name}" if living else end
+        said.append(f"degraded: tunnel {first.name} {reason}: {end}")
     return tuple(said)
 
 

@@ -84,6 +84,7 @@ class Keeper:
         self._pause = timing.pause
         self._passes = 0  # rounds that the policy to be put in force has had
         self._ready = False
+        self._suspended = False  # a change waits for its operator
 
     @property
     def _source(self) -> Source | None:
@@ -115,6 +116,7 @@ class Keeper:
                 look = health = now + self._timing.look
                 whole, self._retry = now, None  # afterwards, look at everything first
                 continue
+            self._when_decided()
             if signal.SIGHUP in told:
                 notify(os.environ, *reloading())
             if causes & {"files", "signal"} or self._source is None or now >= whole:
@@ -258,6 +260,18 @@ class Keeper:
 
     def _while_unconfirmed(self) -> None:
         """A change waits for its operator: nothing is repaired. One that nobody watches any more is undone here."""
+        if not self._suspended and (words := confirm_file.words(self._places.state_dir)):
+            self._suspended = True
+            self._log("warning", "unconfirmed", f"nothing is repaired meanwhile: {words}")
         if confirm.take_over(self._places.state_dir, self._log):
+            self._suspended = False
             self._file.forget()
             self._unsettled = True
+
+    def _when_decided(self) -> None:
+        """Say how the waiting ended."""
+        if self._suspended and confirm_file.refused(self._places.state_dir) is None:
+            self._log("info", "confirmed", "the change was confirmed; repairs go on")
+        elif self._suspended:
+            self._log("warning", "unconfirmed", "not confirmed: the former state is in force again; repairs go on")
+        self._suspended = False

@@ -16,6 +16,8 @@ from host_agent.state.filtering import IpSet as IpSet
 from host_agent.state.filtering import Placement as Placement
 from host_agent.state.filtering import filter_rule as filter_rule
 from host_agent.state.filtering import of_family as of_family
+from host_agent.state.host import DEGRADED as DEGRADED
+from host_agent.state.host import NOTE as NOTE
 from host_agent.state.host import Bridge as Bridge
 from host_agent.state.host import Daemon as Daemon
 from host_agent.state.host import File as File
@@ -48,6 +50,7 @@ from host_agent.state.routing import Link as Link
 from host_agent.state.routing import Route as Route
 from host_agent.state.routing import Rule as Rule
 from host_agent.state.routing import Sysctl as Sysctl
+from host_agent.state.routing import table_name as table_name
 from host_agent.state.wireguard import Endpoint as Endpoint
 from host_agent.state.wireguard import Peer as Peer
 from host_agent.state.wireguard import Secret as Secret

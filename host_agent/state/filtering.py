@@ -100,7 +100,7 @@ class Chain:
 
     def __str__(self) -> str:
         tool = "iptables" if self.family == "ipv4" else "ip6tables"
-        return f"{tool} {self.table} {self.name} ({len(self.rules)} rules)"
+        return f"{tool} {self.table} {self.name} ({counted(len(self.rules), 'rule')})"
 
 
 def of_family(family: Family, chains: Iterable[Chain]) -> frozenset[Chain]:

@@ -86,13 +86,17 @@ class Stranger:
         return f"{self.what} is not ours; {self.advice}"
 
 
+# How a remark begins that is none of waiting.
+DEGRADED, NOTE = "degraded: ", "note: "
+
+
 @dataclass(frozen=True)
 class HostState:
     bridges: frozenset[Bridge] = frozenset()
     namespaces: Mapping[str, NamespaceState] = field(default_factory=dict)
     files: frozenset[File] = frozenset()
     daemons: frozenset[Daemon] = frozenset()
-    waiting: tuple[str, ...] = ()  # wanted, but for something that is not there yet
+    waiting: tuple[str, ...] = ()  # remarks: what waits for something, is degraded, or should be known
     strangers: frozenset[Stranger] = frozenset()
 
     def namespace(self, name: str) -> NamespaceState:

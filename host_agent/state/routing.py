@@ -66,12 +66,17 @@ class Route:
         words.append("default" if self.destination.prefixlen == 0 else str(self.destination))
         words += ["via", str(self.via)] if self.via else []
         words += ["dev", self.link] if self.link else []
-        words += ["table", "main" if self.table == MAIN_TABLE else str(self.table)]
+        words += ["table", table_name(self.table)]
         words += ["metric", str(self.metric)] if self.metric else []
         return " ".join(words)
 
     def __str__(self) -> str:
         return f"route {self.words}{' (IPv6)' if self.destination == EVERY_IPV6 else ''}"
+
+
+def table_name(table: int) -> str:
+    """As ip(8) says it."""
+    return "main" if table == MAIN_TABLE else str(table)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Rule:
         words += ["oif", self.outgoing] if self.outgoing else []
         words += ["from", str(self.source)] if self.source else []
         words += ["fwmark", f"{self.mark:#x}/{self.mask:#x}"] if self.mask else []
-        return " ".join([*words, "lookup", str(self.table)] if self.table else [*words, "prohibit"])
+        return " ".join([*words, "lookup", table_name(self.table)] if self.table else [*words, "prohibit"])
 
     def __str__(self) -> str:
         return f"ip{FAMILY_OPTION[self.family]} rule {self.words}"

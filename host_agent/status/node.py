@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.command import run
 from host_agent.drivers.netfilter import DECIDING, TOOLS
-from host_agent.state import FAMILY_OPTION, NODE, OWNER, Chain, Family, HostState, NamespaceState, Route, Rule
+from host_agent.state import (
+    FAMILY_OPTION,
+    NODE,
+    OWNER,
+    Chain,
+    Family,
+    HostState,
+    NamespaceState,
+    Route,
+    Rule,
+    table_name,
+)
 from host_agent.words import counted
 
 COUNTED = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
@@ -27,6 +38,7 @@ class KernelRow:
 
     command: str
     lines: tuple[str, ...]
+    short: str  # the same in a few words
 
 
 @dataclass(frozen=True)
@@ -79,19 +91,25 @@ def kernel(wanted: HostState, found: HostState, rules: Iterable[Counted]) -> tup
     there, wish = (each.namespaces.get(NODE, NamespaceState()) for each in (found, wanted))
     rules = list(rules)
     sets = sorted(f"{ipset.name}: {counted(ipset.seal.count, 'entry', 'entries')}" for ipset in there.sets)
-    rows = [KernelRow("ipset list -n", tuple(sets))]
+    rows = [_row("ipset list -n", sets, "set")]
     shown = (chain for chain in wish.chains if chain.table == DECIDING or not chain.shared)
     rows += [_chain(chain, rules) for chain in sorted(shown, key=str)]
     for family, option in FAMILY_OPTION.items():
         own = sorted((rule for rule in there.rules if rule.family == family), key=_preference)
         if own:
-            rows.append(KernelRow(f"ip{option} rule show", tuple(map(str, own))))
+            rows.append(_row(f"ip{option} rule show", map(str, own), "rule"))
     tables = sorted({(route.table, route.destination.version) for route in there.routes})
     for table, version in tables:
         routes = [it for it in there.routes if (it.table, it.destination.version) == (table, version)]
         option = FAMILY_OPTION["ipv4" if version == 4 else "ipv6"]
-        rows.append(KernelRow(f"ip{option} route show table {table}", tuple(map(str, sorted(routes, key=_metric)))))
+        lines = map(str, sorted(routes, key=_metric))
+        rows.append(_row(f"ip{option} route show table {table_name(table)}", lines, "route"))
     return tuple(rows)
+
+
+def _row(command: str, shown: Iterable[str], each: str) -> KernelRow:
+    lines = tuple(shown)
+    return KernelRow(command, lines, lines[0] if len(lines) == 1 else counted(len(lines), each))
 
 
 def _preference(rule: Rule) -> int:
@@ -110,7 +128,9 @@ def _chain(chain: Chain, rules: list[Counted]) -> KernelRow:
         + ("" if rule.ours else "  (not ours)")
         for place, rule in enumerate(here, 1)
     )
-    return KernelRow(f"{tool} -t {chain.table} -S {chain.name}", tuple(lines))
+    strange = sum(not rule.ours for rule in here)
+    short = counted(len(here), "rule") + (f", {strange} not ours" if strange else "")
+    return KernelRow(f"{tool} -t {chain.table} -S {chain.name}", tuple(lines), short)
 
 
 def items(rules: Iterable[Counted]) -> tuple[ItemRow, ...]:
@@ -120,7 +140,7 @@ def items(rules: Iterable[Counted]) -> tuple[ItemRow, ...]:
         total = sums.setdefault((rule.item, rule.family, outcome), [0, 0])
         total[0] += rule.packets
         total[1] += rule.bytes
-    return tuple(ItemRow(*key, *total) for key, total in sums.items())
+    return tuple(ItemRow(*key, *total) for key, total in sorted(sums.items()))
 
 
 def _outcomes(rules: Iterable[Counted]) -> Iterator[tuple[Counted, str]]:

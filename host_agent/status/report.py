@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from host_agent.confirm import file as confirm_file
+from host_agent.doctor.checks import in_the_way
+from host_agent.doctor.others import others
 from host_agent.drivers import daemon, wireguard
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.plan import plan
 from host_agent.run import health
 from host_agent.run.health import TunnelRow
-from host_agent.state import NODE, HostState, NamespaceState
+from host_agent.state import DEGRADED, NODE, NOTE, HostState, NamespaceState
 from host_agent.status import node as report_node
 from host_agent.status.node import ItemRow, KernelRow
-from host_agent.steps import ChangeBridge, RemoveBridge, RemovePorts, Replug, at
+from host_agent.steps import ChangeBridge, RemoveBridge, RemovePorts, Replug, Step, at
 from topology.plan import AddressPlan
 
 AboutSwitch = ChangeBridge | RemoveBridge | RemovePorts | Replug
+SWITCH = " switch"  # no namespace has such a name
 FOR_CONTAINER = re.compile(r"(\S+) waits for container (\d+)")
 
 
@@ -27,8 +32,8 @@ FOR_CONTAINER = re.compile(r"(\S+) waits for container (\d+)")
 class PlaceRow:
     role: str
     place: str
-    objects: int  # wanted here
-    differences: int
+    objects: int  # wanted here, programs too
+    steps: int  # that are missing to it
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Status:
     items: tuple[ItemRow, ...] = ()
     kernel: tuple[KernelRow, ...] = ()
     tunnels: tuple[TunnelRow, ...] = ()  # as ``run`` judges them; none without it
+    unconfirmed: str | None = None  # the change that waits for the operator's word
+    in_force: bool = True  # anything of ours at all
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -71,20 +78,12 @@ def status(
     wanted: HostState, found: HostState, addresses: AddressPlan | None, namespaces: Namespaces, state_dir: Path
 ) -> Status:
     steps = plan(wanted, found)
-    strangers = tuple(sorted(map(str, found.strangers)))
-    titles = {NODE: "director", **{hop.namespace: hop.title for hop in (addresses.hops if addresses else ())}}
-    places = [
-        PlaceRow("bridge", bridge.name, 1 + len(bridge.ports), sum(isinstance(step, AboutSwitch) for step in steps))
-        for bridge in wanted.bridges
-    ]
-    for name, state in wanted.namespaces.items():
-        differences = sum(getattr(step, "namespace", None) == name for step in steps)
-        places.append(PlaceRow(titles.get(name, "mesh container"), at(name), _count(state), differences))
+    strangers = (*sorted(map(str, found.strangers)), *in_the_way(others(wanted, namespaces), wanted))
     with namespaces.inside(NODE):
         rules = [rule for family in report_node.families(wanted) for rule in report_node.counters(family)]
     return Status(
         not steps and not strangers,
-        tuple(places),
+        tuple(_places(wanted, steps, addresses)),
         _daemons(found, namespaces, state_dir),
         _peers(found, namespaces),
         wanted.waiting,
@@ -93,7 +92,39 @@ def status(
         report_node.items(rules),
         report_node.kernel(wanted, found, rules) if rules else (),
         health.rows(state_dir),
+        confirm_file.words(state_dir),
+        _in_force(found),
     )
+
+
+def _places(wanted: HostState, steps: Iterable[Step], addresses: AddressPlan | None) -> Iterator[PlaceRow]:
+    """Each step is counted in one row."""
+    about = Counter(SWITCH if isinstance(it, AboutSwitch) else it.place for it in steps)
+    for bridge in wanted.bridges:
+        yield PlaceRow("bridge", bridge.name, 1 + len(bridge.ports), about.pop(SWITCH, 0))
+    titles = {NODE: "director", **{hop.namespace: hop.title for hop in (addresses.hops if addresses else ())}}
+    programs = Counter(daemon.namespace for daemon in wanted.daemons)
+    for name, state in wanted.namespaces.items():
+        objects = _count(state) + programs[name]
+        yield PlaceRow(titles.get(name, "mesh container"), at(name), objects, about.pop(name, 0))
+    if wanted.files or about[None]:
+        yield PlaceRow("files", "-", len(wanted.files), about[None])
+    del about[None]
+    for place, count in sorted((str(place), count) for place, count in about.items()):
+        yield PlaceRow("not in the policy", "switch" if place == SWITCH else at(place), 0, count)
+
+
+def _in_force(found: HostState) -> bool:
+    """Whether there is anything of ours but files, which ``stop`` leaves."""
+    states = (replace(state, sysctls=frozenset(), chains=frozenset()) for state in found.namespaces.values())
+    chains = (chain for state in found.namespaces.values() for chain in state.chains)
+    of_ours = any(rule.digest for chain in chains for rule in chain.rules)
+    return bool(found.bridges or found.daemons) or of_ours or any(state != NamespaceState() for state in states)
+
+
+def in_sync(waiting: Iterable[str]) -> str:
+    """In one word, or two where the policy cannot do what it says although all is in place."""
+    return "in sync, degraded" if any(it.startswith(DEGRADED) for it in waiting) else "in sync"
 
 
 def in_words(waiting: Iterable[str]) -> list[str]:
@@ -107,7 +138,7 @@ def in_words(waiting: Iterable[str]) -> list[str]:
         names, numbers = (", ".join(words) for words in zip(*ports, strict=True))
         others = [it for it in said if not FOR_CONTAINER.fullmatch(it)]
         said = [f"{names} wait for containers {numbers}", *others]
-    return [it if it.startswith(("degraded: ", "note: ")) else f"waiting: {it}" for it in said]
+    return [it if it.startswith((DEGRADED, NOTE)) else f"waiting: {it}" for it in said]
 
 
 def _count(state: NamespaceState) -> int:

@@ -38,6 +38,11 @@ class Step(ABC):
         """
 
     @property
+    def place(self) -> str | None:
+        """The network namespace that it changes; None if it changes none."""
+        return getattr(self, "namespace", None)
+
+    @property
     def objects(self) -> tuple[str, ...]:
         """What it repairs, one name per object: a fight is counted by object."""
         return (str(self),)

@@ -17,6 +17,10 @@ class StartDaemon(Step):
     def __str__(self) -> str:
         return f"{at(self.daemon.namespace)}: start {self.daemon}"
 
+    @property
+    def place(self) -> str:
+        return self.daemon.namespace
+
     def carry_out(self, machine: Machine) -> None:
         with machine.namespaces.inside(self.daemon.namespace):
             running = daemon.start(self.daemon)
@@ -37,6 +41,10 @@ class StopDaemon(Step):
 
     def __str__(self) -> str:
         return f"{at(self.daemon.namespace)}: stop {self.daemon}"
+
+    @property
+    def place(self) -> str:
+        return self.daemon.namespace
 
     def carry_out(self, machine: Machine) -> None:
         daemon.stop(self.daemon.name)

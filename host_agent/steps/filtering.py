@@ -9,6 +9,7 @@ from host_agent.drivers import ipset, netfilter
 from host_agent.prefixes import Prefixes
 from host_agent.state import Chain, Family, HostState, IpSet
 from host_agent.steps.base import Machine, Step, at, inside
+from host_agent.words import counted
 
 ASIDE = "new"  # the ending of a set that is being built
 
@@ -65,7 +66,9 @@ class ReplaceChains(Step):
     found: frozenset[Chain]
 
     def __str__(self) -> str:
-        return f"{at(self.namespace)}: put in place {_listed(self.wanted)}"
+        before = {chain.key: chain for chain in self.found}
+        changes = sorted(_change(chain, before.get(chain.key)) for chain in self.wanted)
+        return f"{at(self.namespace)}: put in place {', '.join(changes)}"
 
     def carry_out(self, machine: Machine) -> None:
         with machine.namespaces.inside(self.namespace):
@@ -103,6 +106,13 @@ class RemoveChains(Step):
 
 def _listed(items: frozenset[IpSet] | frozenset[Chain]) -> str:
     return ", ".join(sorted(map(str, items)))
+
+
+def _change(wanted: Chain, found: Chain | None) -> str:
+    """With how many of the chain's rules are new, if most of them stay."""
+    there = {rule.digest for rule in found.rules} if found else set()
+    new, all_ = sum(rule.digest not in there for rule in wanted.rules), len(wanted.rules)
+    return f"{_title(wanted)} ({new} of {counted(all_, 'rule')})" if 0 < new < all_ else str(wanted)
 
 
 def _built(place: str, it: IpSet, aside: bool) -> list[str]:

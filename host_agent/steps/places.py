@@ -17,6 +17,10 @@ class CreateNamespace(Step):
     def __str__(self) -> str:
         return f"create network namespace {self.name}"
 
+    @property
+    def place(self) -> str:
+        return self.name
+
     def carry_out(self, machine: Machine) -> None:
         machine.namespaces.create(self.name)
 
@@ -33,6 +37,10 @@ class RemoveNamespace(Step):
 
     def __str__(self) -> str:
         return f"remove network namespace {self.name}"
+
+    @property
+    def place(self) -> str:
+        return self.name
 
     def carry_out(self, machine: Machine) -> None:
         machine.namespaces.remove(self.name)

@@ -139,7 +139,7 @@ def test_a_tunnel_that_is_an_interface_has_a_table_of_ours() -> None:
 def test_a_tunnel_that_is_not_there_refuses() -> None:
     wanted = state(with_tunnels(wgc9=W1))
     assert {route.kind for route in node(wanted).routes} == {"unreachable"}
-    assert any(said.startswith("tunnel wgc9 is no interface that is up") for said in wanted.waiting)
+    assert any(said.startswith("degraded: tunnel wgc9 is no interface that is up") for said in wanted.waiting)
     off = state(with_tunnels(wgc9={**W1, "kill_switch": "off"}))
     assert node(off).routes == frozenset()
 

@@ -154,7 +154,8 @@ def test_what_a_name_server_said_is_remembered_and_its_age_said(tmp_path: Path) 
     assert silent("vps", missing) == names.Answer((A,), 10_000.0, old=True) and missing == []
     assert silent("new", missing).addresses == () and missing == ["new: silence"]
     assert names.remarks({"vps": silent("vps", [])}, 10_000.0 + 7200) == (
-        "degraded: no name server answers for vps; its addresses of 2.0 h ago serve",
+        "degraded: no name server answers for vps, its addresses of 2.0 h ago serve; "
+        "check this machine's name resolution",
     )
     assert names.remarks(later, 10_000.0) == ()
 

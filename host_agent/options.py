@@ -1,0 +1,51 @@
+"""Options that the verbs of ``privacy-agent`` share. Each takes them all, and shows those that mean something to it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SHOWN = {  # of verbs that go by less than all
+    "stop": ("--policy", "--topology", "--node", "--state-dir"),
+    "confirm": ("--state-dir",),
+    "boot": ("--node", "--state-dir", "--config-dir"),
+    "warp": ("--config-dir",),
+}
+
+
+def common(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    for option, kind, default, words in _options():
+        shown = option in SHOWN.get(verb, (option,))
+        means = str if option == "--node" else Path
+        parser.add_argument(
+            option, metavar=kind, type=means, default=default, help=words if shown else argparse.SUPPRESS
+        )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    return parser
+
+
+def _options() -> Iterator[tuple[str, str, object, str]]:
+    policy = os.environ.get("PRIVACY_ROUTER_POLICY", "/etc/privacy-router/policy.json")
+    topology = os.environ.get("PRIVACY_ROUTER_TOPOLOGY") or None
+    yield "--policy", "FILE", policy, "policy document (%(default)s)"
+    yield "--state-dir", "DIR", "/var/lib/privacy-router", "keys and rendered files (%(default)s)"
+    yield "--config-dir", "DIR", "/etc/privacy-router", "where wgcf-profile.conf is (%(default)s)"
+    yield "--topology", "FILE", topology, "topology document, if there are several nodes"
+    yield "--node", "NAME", socket.gethostname(), "this machine's name there (%(default)s)"
+
+
+class Version(argparse.Action):
+    """Says which version this is, and ends."""
+
+    def __init__(self, option_strings: list[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="say which version this is")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # takes long to load
+
+        parser.exit(message=f"privacy-router {version('privacy-router')}\n")

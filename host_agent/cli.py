@@ -151,7 +151,7 @@ def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int
     operate.after_apply(arguments, facts, output)
     for words in (*in_words(wanted.waiting), *(f"in the way: {it}" for it in beside)):
         output.line(words)
-    output.line(f"{in_sync(wanted.waiting)}: {counted(count, 'step')}, {output.seconds:.2f} s")
+    output.line(f"{in_sync(wanted.waiting, beside)}: {counted(count, 'step')}, {output.seconds:.2f} s")
     output.result(in_sync=True, steps=output.steps, waiting=wanted.waiting, seconds=round(output.seconds, 3))
     return 0
 

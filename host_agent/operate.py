@@ -102,7 +102,7 @@ def show_plan(
     unconfirmed = confirm_file.words(arguments.state_dir)
     remarks = [f"warning: {it}" for it in warnings] + in_words(waiting) + [f"in the way: {it}" for it in in_the_way]
     remarks += [f"unconfirmed: {unconfirmed}"] if unconfirmed else []
-    remarks.append(counted(len(steps), "step") if steps else f"{in_sync(waiting)}: nothing to do")
+    remarks.append(counted(len(steps), "step") if steps else f"{in_sync(waiting, in_the_way)}: nothing to do")
     values: dict[str, object] = {"warnings": warnings, "strangers": in_the_way, "unconfirmed": unconfirmed, **more}
     if arguments.commands:
         values["commands"] = lines = script(steps)

@@ -76,7 +76,7 @@ def _unnamed(director: Director, client: IPAddress) -> Iterator[str]:
     """Why the policy leaves this host alone, if it does."""
     if _is_among(director.paused_clients, client):
         yield f"{client} is paused: the packet goes as if nobody had named it"
-    elif not any(_is_among(group.clients, client) for group in (director.xray, *director.tunnels)):
+    elif not any(_is_among(it, client) for it in (director.xray.clients, *(it.clients for it in director.tunnels))):
         yield f"no item of the policy names {client} (its MAC address is not known here)"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -122,9 +122,10 @@ def _in_force(found: HostState) -> bool:
     return bool(found.bridges or found.daemons) or of_ours or any(state != NamespaceState() for state in states)
 
 
-def in_sync(waiting: Iterable[str]) -> str:
-    """In one word, or two where the policy cannot do what it says although all is in place."""
-    return "in sync, degraded" if any(it.startswith(DEGRADED) for it in waiting) else "in sync"
+def in_sync(waiting: Iterable[str], in_the_way: Sequence[str]) -> str:
+    """That all is in place, and whether the policy can do what it says all the same."""
+    degraded = any(it.startswith(DEGRADED) for it in waiting)
+    return f"in sync{', degraded' if degraded else ''}{', but something is in the way' if in_the_way else ''}"
 
 
 def in_words(waiting: Iterable[str]) -> list[str]:

@@ -60,11 +60,11 @@ def _verdict(report: Status) -> str:
     """How things are, in one line, and what to do."""
     if report.unconfirmed:
         return f"unconfirmed: {report.unconfirmed}"
-    if report.in_sync:
-        return in_sync(report.waiting)
     count = counted(len(report.differences), "step")
+    if not report.differences:
+        return in_sync(report.waiting, report.strangers)
     if report.strangers:
-        return f"not in sync: something is in the way{f', {count} to do' if report.differences else ''}"
+        return f"not in sync: {count} to do, and something is in the way"
     if not report.in_force:
         return f"nothing of ours is in force: privacy-agent apply ({count})"
     return f"not in sync: privacy-agent apply puts this right ({count})"

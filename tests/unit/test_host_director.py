@@ -117,7 +117,7 @@ def test_slots_marks_and_preferences_go_by_position() -> None:
 
 def test_main_is_an_exemption() -> None:
     wanted = state(with_tunnels(main={"clients": ["10.0.0.1"]}, wgc1={"clients": ["10.0.0.0/8"]}))
-    assert "rule pref 16384 fwmark 0x10000/0xff0000 lookup 254" in rules(wanted)
+    assert "rule pref 16384 fwmark 0x10000/0xff0000 lookup main" in rules(wanted)
     assert (
         chain(wanted, "TUN_DIR")[0] == "-s 10.0.0.1/32 -m mark --mark 0x0/0xff0000 -j MARK --set-xmark 0x10000/0xff0000"
     )

@@ -88,7 +88,7 @@ CASES: dict[str, tuple[HostState, list[str]]] = {
     ),
     "chains": (
         with_namespace("ct101", chains=frozenset()),
-        ["ct101: put in place iptables mangle PREROUTING (1 rules), iptables mangle XRAY_TPROXY (16 rules)"],
+        ["ct101: put in place iptables mangle PREROUTING (1 rule), iptables mangle XRAY_TPROXY (16 rules)"],
     ),
     "addresses": (
         with_namespace("ct200", addresses=frozenset()),
@@ -205,7 +205,7 @@ def test_stop_removes_what_is_ours() -> None:
     assert {"ct100: remove WireGuard device wg100", "warp: remove WireGuard device wgcf"} <= set(texts)
     assert "ct101: remove ip rule pref 200 iif internal_101 fwmark 0x100/0x100 lookup 100" in texts
     assert not [text for text in texts if text.startswith("warp: remove route")], "it goes with its namespace"
-    chains = texts.index("ct101: remove iptables mangle PREROUTING (1 rules), iptables mangle XRAY_TPROXY (16 rules)")
+    chains = texts.index("ct101: remove iptables mangle PREROUTING (1 rule), iptables mangle XRAY_TPROXY (16 rules)")
     sets = next(n for n, text in enumerate(texts) if "remove ipset" in text)
     assert chains < sets, "a set that a rule uses cannot be removed"
     assert not [text for text in texts if "file" in text], "keys stay"

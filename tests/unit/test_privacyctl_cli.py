@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from mesh_examples import BUCKET, VECTOR_DB, document, topology_text
 from policy_documents import DOCUMENTS, changed
 
+from host_agent.cli import main as agent
 from privacyctl.cli import AGENT_VERBS, main
 
 EXAMPLE = str(DOCUMENTS / "privacy-router.json")
@@ -163,7 +165,33 @@ def test_the_agents_verbs_are_its_own(verb: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: privacy-agent {AGENT_VERBS[verb][0]}")
+    words = "import wgcf" if verb == "import" else AGENT_VERBS[verb][0]
+    assert capsys.readouterr().out.startswith(f"usage: privacyctl {words} [-h]")
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (main, agent):
+        with pytest.raises(SystemExit) as caught:
+            command(["--version"])
+        assert caught.value.code == 0 and capsys.readouterr().out.startswith("privacy-router 0.")
+
+
+def test_an_agents_verb_shows_the_options_that_mean_something(capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes the others all the same, as scripts give every verb the same."""
+    shown = {}
+    for verb in ("confirm", "stop", "doctor"):
+        with pytest.raises(SystemExit):
+            agent([verb, "--help"])
+        shown[verb] = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--json"}
+    assert shown["confirm"] == {"--state-dir"}
+    assert shown["doctor"] - shown["stop"] == {"--config-dir"}
+
+
+def test_without_a_policy_it_is_said_how_to_name_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "none.json"
+    assert agent(["apply", "--policy", str(missing), "--state-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{missing}: cannot be read" in said and "--policy FILE, or install one there: README.md, step 1" in said
 
 
 @pytest.mark.parametrize(

@@ -48,4 +48,5 @@ class Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version  # takes long to load
 
-        parser.exit(message=f"privacy-router {version('privacy-router')}\n")
+        print(f"privacy-router {version('privacy-router')}")
+        parser.exit()

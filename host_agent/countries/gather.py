@@ -219,7 +219,7 @@ def _no_downloads(due: list[Key], settings: Settings, now: float) -> Mapping[Key
 def _country(key: Key, search: Search, now: float) -> Country:
     copy, problems = search.copy, search.problems
     if copy is None:
-        advice = f"no source has addresses of {key[0]} for {key[1]}: write a file into the zones directory"
+        advice = f"no source has addresses of {key[0]} for {key[1]}; write a file into the zones directory"
         if not key[0].endswith(EXTENDED):
             advice += ", set an address in advanced.ipsets, or apt install tor-geoipdb"
         return Country(None, "", None, "; ".join([*problems, advice]))

@@ -195,8 +195,8 @@ def _degraded(machine: Machine, wanted: HostState) -> Iterator[Finding]:
     """What the plan of this policy says, too."""
     for remark in wanted.waiting:
         if remark.startswith(DEGRADED):
-            what, _, cure = remark.removeprefix(DEGRADED).partition("; ")
-            yield Finding(at(NODE), what, cure or "bring it up, or name another in the policy")
+            what, _, cure = remark.removeprefix(DEGRADED).rpartition("; ")
+            yield Finding(at(NODE), what, cure)
 
 
 def _settings(machine: Machine, wanted: HostState) -> Iterator[Finding]:

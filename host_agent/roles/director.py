@@ -135,14 +135,14 @@ def _countries(
             sets.add(IpSet(key + side.suffix, side.family, country.prefixes))
         if not key or (country and country.problem):
             problem = (country.problem if country else None) or "no source has them; privacy-agent apply asks for them"
-            end = "" if key else "; its destinations stay in the tunnel"
-            missing.append(f"degraded: ranges of {code} ({side.family}): {problem}{end}")
+            lost, end = ("", "; privacy-agent run asks again") if key else (": its destinations stay in the tunnel", "")
+            missing.append(f"degraded: ranges of {code} ({side.family}){lost}: {problem}{end}")
     return sets, tuple(missing)
 
 
 def _absent_lan(policy: Director, facts: NodeFacts) -> tuple[str, ...]:
     return tuple(
-        f"degraded: interface {link} of the LAN is not there; advanced.lan.interfaces names it"
+        f"degraded: interface {link} of the LAN is not there; make it, or name the right one in advanced.lan.interfaces"
         for link in policy.advanced.lan.interfaces
         if link not in facts.links
     )

@@ -96,7 +96,7 @@ def waiting(found: Iterable[Slot], facts: NodeFacts) -> tuple[str, ...]:
             continue
         reason = "is dead" if first.name in facts.dead else "is no interface that is up, nor a table of rt_tables"
         end = f"its clients go by {living[0].name}" if living else end
-        said.append(f"degraded: tunnel {first.name} {reason}: {end}")
+        said.append(f"degraded: tunnel {first.name} {reason}: {end}; bring it up, or name another")
     return tuple(said)
 
 

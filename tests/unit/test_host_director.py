@@ -179,7 +179,7 @@ def test_upper_case_countries_are_found_and_the_extended_ranges_come_first() -> 
 @pytest.mark.parametrize("known", [None, Prefixes("ipv4")])
 def test_a_country_that_cannot_be_had_stops_nothing(known: Prefixes | None) -> None:
     """The ancestor stopped the whole apply; its destinations stay in the tunnel."""
-    missing = Country(known, "none", None, "no source has it")
+    missing = Country(known, "none", None, "no source has it; write a file")
     facts = replace(MACHINE, node=replace(NODE_FACTS, countries={("ru", "ipv4"): missing}))
     wanted = state({"xray": {**W1, "exclude_sets": ["ru"]}, **with_tunnels(wgc1={**W1, "exclude": ["by"]})}, facts)
     assert not [

@@ -7,10 +7,12 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from host_examples import wanted
+from host_examples import FACTS, wanted
 
+from host_agent.desired import desired
 from host_agent.doctor.checks import (
     Backend,
+    STRICT,
     Finding,
     ForeignMark,
     ForeignRoute,
@@ -18,6 +20,7 @@ from host_agent.doctor.checks import (
     Machine,
     Trial,
     findings,
+    in_the_way,
     unfinished,
     whose,
 )
@@ -25,8 +28,10 @@ from host_agent.doctor.facts import _networkd
 from host_agent.errors import Missing
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Route, Rule, filter_rule
 from policies.errors import DocumentError, Problem
+from policies.load import load_policy
 from policies.model import Place
 
+DOCUMENTS = Path(__file__).resolve().parents[2] / "policies" / "documents"
 DIRECTOR = HostState(
     namespaces={
         NODE: NamespaceState(
@@ -38,7 +43,6 @@ DIRECTOR = HostState(
         )
     }
 )
-STRICT = {(NODE, "net/ipv4/conf/all/rp_filter"): "1"}
 CASES: dict[str, tuple[Machine, str, str]] = {
     "preference": (Machine(rules=(ForeignRule(NODE, 4, 16384, 7, 0, 0),)), "preference of ours", "another preference"),
     "Tailscale": (
@@ -58,12 +62,6 @@ CASES: dict[str, tuple[Machine, str, str]] = {
         Machine(settings={(NODE, "net/ipv4/conf/all/src_valid_mark"): "1"}),
         "src_valid_mark is 1",
         "src_valid_mark=0",
-    ),
-    "reverse path filter": (Machine(settings=STRICT), "rp_filter is 1", "rp_filter=2"),
-    "bridged packets": (
-        Machine(settings={(NODE, "net/bridge/bridge-nf-call-iptables"): "1"}),
-        "Docker sets it",
-        "iptables=0",
     ),
     "networkd": (Machine(networkd_keeps_rules=False), "systemd-networkd removes", "ManageForeignRoutingPolicyRules=no"),
     "mixed iptables": (
@@ -97,6 +95,42 @@ def test_it_is_found_with_its_cure(what: str) -> None:
     machine, words, cure = CASES[what]
     (finding,) = findings(machine, replace(DIRECTOR))
     assert words in finding.what and cure in finding.cure
+
+
+def test_a_setting_of_ours_is_cured_by_apply_where_it_is() -> None:
+    """``sysctl -w`` without the namespace's name changes the node, and /etc/sysctl.d reaches no namespace."""
+    strict = Machine(settings={("ct100", STRICT): "1", (NODE, STRICT): "1"})
+    assert findings(strict, wanted()) == (
+        Finding(
+            "ct100",
+            "net.ipv4.conf.all.rp_filter is 1: replies that come by another way than the main table's are dropped",
+            "privacy-agent apply, which sets it to 0",
+        ),
+    )
+
+
+def test_what_the_plan_calls_degraded_is_found() -> None:
+    said = ("degraded: it does not forward; sysctl -w x=1", "internal_200 waits for container 200", "note: so it is")
+    assert findings(Machine(), HostState(waiting=said)) == (Finding("node", "it does not forward", "sysctl -w x=1"),)
+
+
+def test_every_degraded_remark_has_a_cure() -> None:
+    """Which ``doctor`` shows: of a LAN director on a machine that lacks everything."""
+    policy = load_policy(DOCUMENTS / "vpn-director-2.json")
+    said = desired(policy, FACTS).waiting
+    found = findings(Machine(), HostState(waiting=said))
+    assert len(found) == sum(it.startswith("degraded: ") for it in said) == 3
+    for words, cure in (("ranges of ru", "apply asks"), ("interface br0", "lan.interfaces"), ("ovpnc3", "bring it up")):
+        assert [cure in it.cure for it in found if words in it.what] == [True]
+
+
+def test_what_others_have_where_we_decide_is_in_the_way() -> None:
+    others = Machine(rules=(ForeignRule(NODE, 4, 200, 7, 0, 0),), routes=(ForeignRoute(NODE, 100, "default dev eth1"),))
+    rule, route = in_the_way(others, DIRECTOR)
+    assert rule.startswith("node: ip rule pref 200 lookup 7 of another program stands at a preference of ours")
+    assert route.startswith("node: route default dev eth1 of another program is in our routing table 100; ")
+    calm = Machine(rules=(ForeignRule(NODE, 4, 5000, 254, 0, 0),), routes=(ForeignRoute(NODE, 254, "default"),))
+    assert in_the_way(calm, DIRECTOR) == ()
 
 
 def test_what_is_missing_is_the_machines_and_what_is_invalid_the_policys() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pytest
+from host_examples import POLICY, wanted
 from rich.console import Console
 
+from host_agent.state import Chain, File, FilterRule, HostState, NamespaceState, Sysctl
 from host_agent.status import tables as status_tables
-from host_agent.status.report import PeerRow, PlaceRow, Status, in_words
+from host_agent.status.node import KernelRow
+from host_agent.status.report import PeerRow, PlaceRow, Status, _in_force, _places, in_words
+from host_agent.steps import CreateNamespace, RemoveBridge, RemoveNamespace, StartDaemon, WriteFile
+from policies.addresses import address_plan
 
-PEER = PeerRow("wg100", "ct100", "KEY=", "[fd00::1]:51820", None, 999_600, 0)
+PEER = PeerRow("wg100", "ct100", "nNng288noue7RkYKSqP/27KtBUuGvsCnMDzG/+8CAiQ=", "[fd00::1]:51820", None, 999_600, 0)
 EMPTY = Status(True, (), (), (), (), (), ())
 
 
@@ -23,8 +30,8 @@ def test_addresses_are_neither_styles_nor_pictures(capsys: pytest.CaptureFixture
     """To Rich, left to itself, [fd00::1] is a style that it swallows, and :100: a picture."""
     report = Status(False, (), (), (PEER,), (), (), ("ct100: add address fd00:100::1/64 dev wg100",))
     lines = shown(report, capsys)
-    assert lines[1].split() == ["ct100/wg100", "KEY=", "[fd00::1]:51820", "never", "1", "MB", "0", "B"]
-    assert "differs: ct100: add address fd00:100::1/64 dev wg100" in lines
+    assert lines[0] == "differs: ct100: add address fd00:100::1/64 dev wg100"
+    assert lines[3].split() == ["ct100/wg100", "nNng288n...", "[fd00::1]:51820", "never", "1", "MB", "0", "B"]
 
 
 def test_long_lines_are_not_cut_or_broken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,25 +39,91 @@ def test_long_lines_are_not_cut_or_broken(capsys: pytest.CaptureFixture[str]) ->
     assert long in shown(Status(False, (), (), (), (), (), (long.removeprefix("differs: "),)), capsys)
 
 
-def test_the_last_line_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(EMPTY, capsys) == ["in sync"]
-    differing = Status(False, (PlaceRow("bridge", "ovsbr0", 6, 1),), (), (), (), (), ("bridge ovsbr0: create",))
-    assert shown(differing, capsys)[-1] == "privacy-agent apply puts this right"
-    assert "1 differs" in shown(differing, capsys)[1]
-    assert shown(Status(False, (), (), (), (), ("a stranger",), ()), capsys) == ["in the way: a stranger"]
+def test_on_a_narrow_terminal_an_endpoint_keeps_its_line() -> None:
+    peer = replace(PEER, endpoint="[2001:db8:1111:2222::1]:51820")
+    text = StringIO()
+    console = Console(file=text, width=80, markup=False, emoji=False, highlight=False)
+    status_tables.show(replace(EMPTY, peers=(peer,)), console=console)
+    assert "[2001:db8:1111:2222::1]:51820" in text.getvalue()
+
+
+def test_the_last_line_says_how_it_is_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    def last(**changes: Any) -> str:
+        return shown(replace(EMPTY, **changes), capsys)[-1]
+
+    steps = ("bridge ovsbr0: create", "start xray")
+    assert last() == "in sync"
+    assert last(waiting=("degraded: no forwarding",)) == "in sync, degraded"
+    assert last(waiting=("internal_200 waits for container 200", "note: so it is")) == "in sync"
+    assert last(strangers=("a stranger",)) == "in sync, but something is in the way"
+    assert last(differences=steps) == "not in sync: privacy-agent apply puts this right (2 steps)"
+    assert last(differences=steps, strangers=("x",)) == "not in sync: 2 steps to do, and something is in the way"
+    assert last(differences=steps, in_force=False) == "nothing of ours is in force: privacy-agent apply (2 steps)"
+    assert last(differences=steps, unconfirmed="p.json waits") == "unconfirmed: p.json waits", "apply would be refused"
+
+
+def test_what_is_in_the_way_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(Status(False, (), (), (), (), ("a stranger",), ()), capsys)[0] == "in the way: a stranger"
+
+
+def test_many_differences_are_counted_and_those_of_a_stopped_node_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    many = replace(EMPTY, differences=tuple(map(str, range(70))))
+    lines = shown(many, capsys)
+    assert lines[11:13] == ["differs: 11", "differs: ... 58 more; privacy-agent plan has them all"]
+    assert len(shown(replace(many, in_force=False), capsys)) == 1
+
+
+def test_rules_are_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    row = KernelRow("iptables -t mangle -S TUN_DIR", ("1: -j RETURN  [0 packets, 0 bytes]", "2: -j DROP"), "2 rules")
+    report = replace(EMPTY, kernel=(row,))
+    assert shown(report, capsys)[1].split("  ") == ["iptables -t mangle -S TUN_DIR", "2 rules"]
+    status_tables.show(report, kernel=True)
+    assert "  1: -j RETURN  [0 packets, 0 bytes]" in capsys.readouterr().out.splitlines()
 
 
 def test_tables_stand_apart() -> None:
     text = StringIO()
     report = Status(True, (PlaceRow("bridge", "ovsbr0", 6, 0),), (), (PEER,), (), (), ())
-    status_tables.show(report, Console(file=text, width=160, markup=False, emoji=False, highlight=False))
+    console = Console(file=text, width=160, markup=False, emoji=False, highlight=False)
+    status_tables.show(report, console=console)
     assert [bool(line.strip()) for line in text.getvalue().splitlines()] == [True, True, False, True, True, False, True]
 
 
 def test_what_is_degraded_does_not_wait(capsys: pytest.CaptureFixture[str]) -> None:
     waiting = ("internal_200 waits for container 200", "degraded: no forwarding", "note: IPv6 is refused")
     lines = shown(Status(True, (), (), (), waiting, (), ()), capsys)
-    assert lines == ["waiting: internal_200 waits for container 200", *waiting[1:], "in sync"]
+    assert lines == ["waiting: internal_200 waits for container 200", *waiting[1:], "", "in sync, degraded"]
+
+
+def test_each_step_is_counted_where_it_belongs() -> None:
+    """Programs with their role, files apart, and what goes with the places that are in no policy."""
+    state = wanted()
+    (xray,) = state.daemons
+    steps = (
+        StartDaemon(xray),
+        CreateNamespace("warp"),
+        RemoveBridge("ovsbr0"),
+        WriteFile(File("/a", b"")),
+        RemoveNamespace("old"),
+    )
+    rows = list(_places(state, steps, address_plan(POLICY)))
+    assert {row.place: row.steps for row in rows if row.steps} == {
+        "ct101": 1,
+        "warp": 1,
+        "ovsbr0": 1,
+        "-": 1,
+        "old": 1,
+    }
+    assert sum(row.steps for row in rows) == len(steps)
+    assert rows[-1] == PlaceRow("not in the policy", "old", 0, 1)
+
+
+def test_only_what_carries_a_mark_of_ours_is_in_force() -> None:
+    others = Chain("ipv4", "nat", "POSTROUTING", (FilterRule("-j ACCEPT", ""),))
+    theirs = NamespaceState(sysctls=frozenset({Sysctl("net/ipv4/ip_forward", "1")}), chains=frozenset({others}))
+    assert not _in_force(HostState(namespaces={"ct200": theirs}, files=wanted().files))
+    assert _in_force(HostState(namespaces={"ct200": replace(theirs, created=True)}))
+    assert _in_force(HostState(daemons=wanted().daemons))
 
 
 def test_ports_that_wait_for_their_containers_share_a_line() -> None:

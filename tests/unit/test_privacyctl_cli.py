@@ -182,7 +182,7 @@ def test_an_agents_verb_shows_the_options_that_mean_something(capsys: pytest.Cap
     for verb in ("confirm", "stop", "doctor"):
         with pytest.raises(SystemExit):
             agent([verb, "--help"])
-        shown[verb] = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--json"}
+        shown[verb] = set(re.findall(r"--[a-z-]+", capsys.readouterr().out.partition("\n\n")[0])) - {"--help", "--json"}
     assert shown["confirm"] == {"--state-dir"}
     assert shown["doctor"] - shown["stop"] == {"--config-dir"}
 

@@ -230,8 +230,9 @@ def _explain(arguments: argparse.Namespace, output: Output) -> int:
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
     found = explain_entry.way(policy, desired(policy, facts), facts, sent, explain_facts.surroundings())
     for line in found.lines:
-        trace = f" (privacyctl trace {arguments.policy} '{line.at_switch}')" if line.at_switch else ""
-        output.line(f"{line.place:8} {line.words}{trace}".strip())
+        output.line(f"{line.place:8} {line.words}".strip())
+        if line.at_switch:
+            output.line(f"{'':8} privacyctl trace {arguments.policy} '{line.at_switch}'")
     by = f" by {found.device}" if found.device else ""
     output.line(f"in the end: {found.end}{by}")
     output.result(**asdict(found))

@@ -132,8 +132,9 @@ def findings(machine: Machine, wanted: HostState) -> tuple[Finding, ...]:
 
 
 def in_the_way(others: Machine, wanted: HostState) -> tuple[str, ...]:
-    """What ``status`` says of others' rules and routes: they decide about packets that are ours to decide about."""
-    found = (finding for check in (_preferences, _marks, _tables) for finding in check(others, wanted))
+    """What ``status`` says of others' rules and routes: they stand where ours decide. Overlapping marks alone may be
+    harmless; those that take our packets no plan goes on with."""
+    found = (finding for check in (_preferences, _tables) for finding in check(others, wanted))
     return tuple(f"{it.where}: {it.what}; {it.cure}" for it in found)
 
 

@@ -41,8 +41,17 @@ def has_kernel_datapath() -> bool:
     return kernel_has("openvswitch")
 
 
-def read() -> Reading:
-    """Raises Missing if Open vSwitch does not run: its database, or what does what stands in there."""
+def read(patience: float = ANSWER_TIME) -> Reading:
+    """Raises Missing if Open vSwitch does not run: its database, or, within ``patience`` seconds, ovs-vswitchd, which
+    does what stands there."""
+    found = read_database()
+    if not any(_answers(path, patience) for path in RUN_DIRECTORY.glob("ovs-vswitchd.*.ctl")):
+        raise Missing(f"ovs-vswitchd does not answer; {START}")
+    return found
+
+
+def read_database() -> Reading:
+    """What is wanted of the switch, by its database. Raises Missing if that does not answer."""
     columns = {
         "Bridge": "name,datapath_type,fail_mode,protocols,controller,other_config,external_ids,ports",
         "Port": "_uuid,name,external_ids",
@@ -55,17 +64,15 @@ def read() -> Reading:
         answer = run(command)
     except CommandFailed as error:
         raise Missing(f"Open vSwitch does not answer; {START} ({error})") from None
-    if not any(_answers(path) for path in RUN_DIRECTORY.glob("ovs-vswitchd.*.ctl")):
-        raise Missing(f"ovs-vswitchd does not answer; {START}")
     bridges, ports, controllers = (_rows(line) for line in answer.splitlines())
     return _reading(bridges, {row["_uuid"]: row for row in ports}, {row["_uuid"]: row for row in controllers})
 
 
-def _answers(path: Path) -> bool:
+def _answers(path: Path, patience: float) -> bool:
     """Whether a daemon answers at its control socket, as ovs-appctl(8) asks: JSON-RPC, RFC 7047. One that ended leaves
     the socket behind, and a database that is as we want it."""
     with suppress(OSError), socket.socket(socket.AF_UNIX) as control:
-        control.settimeout(ANSWER_TIME)
+        control.settimeout(patience)
         control.connect(str(path))
         control.sendall(b'{"id":0,"method":"version","params":[]}')
         return bool(control.recv(1))

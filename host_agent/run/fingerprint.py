@@ -83,7 +83,7 @@ def switch(wanted: HostState) -> int:
     if not wanted.bridges:
         return 0
     try:
-        reading = ovs.read()
+        reading = ovs.read_database()
     except AgentError:
         return UNREADABLE
     return hash((reading.bridges, reading.strangers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +21,15 @@ from host_agent.run.log import Log
 from host_agent.state import HostState, NamespaceState
 from host_agent.steps import Step
 
+PATIENCE = 1.0  # seconds ovs-vswitchd has to answer: meanwhile nothing is repaired
+
 
 @dataclass(frozen=True)
 class Round:
     steps: int  # that were taken; if any, another round must show that they did all
     held: tuple[str, ...]  # that were not, because others fight over what they are about
     strangers: tuple[str, ...]
+    silent: tuple[str, ...]  # why nothing is done about the switch, if so
     next_try: float | None  # when the first of those may be taken; monotonic
 
 
@@ -40,12 +43,15 @@ class Reconciler:
     def put_in_force(self, wanted: HostState, namespaces: Namespaces) -> Round:
         """Make the machine as a new policy says; its steps are no repairs. Raises NotConverged, Locked."""
         with locked(self._state_dir):
-            return self._make(wanted, _read(wanted, namespaces), namespaces, lambda step: True, self._applied)
+            found, silent = _read(wanted, namespaces)
+            done = self._make(wanted, found, namespaces, lambda step: True, self._applied)
+            return replace(done, silent=silent)
 
     def repair(self, wanted: HostState, namespaces: Namespaces, since: float) -> Round:
         """Put right what differs, as often as a fight allows; ``since`` is when it was noticed. Raises as above."""
         with locked(self._state_dir):
-            return self._repair(wanted, _read(wanted, namespaces), namespaces, since)
+            found, silent = _read(wanted, namespaces)
+            return replace(self._repair(wanted, found, namespaces, since), silent=silent)
 
     def repair_routing(
         self, wanted: HostState, found: Mapping[str, NamespaceState], namespaces: Namespaces, since: float
@@ -83,7 +89,7 @@ class Reconciler:
         held = [step for step in steps if step not in admitted]
         moments = [self._ledger.next_moment(name) for step in held for name in step.objects]
         strangers = tuple(sorted(map(str, found.strangers)))
-        return Round(len(admitted), tuple(map(str, held)), strangers, min(moments, default=None))
+        return Round(len(admitted), tuple(map(str, held)), strangers, (), min(moments, default=None))
 
     def _admits(self, step: Step) -> bool:
         """A step over several objects is taken if one of them may be repaired."""
@@ -122,13 +128,34 @@ class Reconciler:
                 )
 
 
-def _read(wanted: HostState, namespaces: Namespaces) -> HostState:
-    """With a switch that does not answer taken for right: what else is wrong is put right all the same."""
+def _read(wanted: HostState, namespaces: Namespaces) -> tuple[HostState, tuple[str, ...]]:
+    """With a switch that does not answer taken for right: what else is wrong is put right all the same. And why so."""
+    silent: tuple[str, ...] = ()
 
     def read_switch() -> ovs.Reading:
+        nonlocal silent
         try:
-            return ovs.read()
-        except Missing:
+            return ovs.read(PATIENCE)
+        except Missing as error:
+            silent = error.problems
             return ovs.Reading(wanted.bridges, frozenset())
 
-    return actual.read(wanted, namespaces, read_switch)
+    found = actual.read(wanted, namespaces, read_switch)
+    return (with_its_sockets(found, wanted) if silent else found), silent
+
+
+def with_its_sockets(found: HostState, wanted: HostState) -> HostState:
+    """With the sockets of a switch that has ended taken for right: nobody else can revive them. Pure."""
+    states = {}
+    for name, state in found.namespaces.items():
+        wish = wanted.namespaces.get(name, NamespaceState())
+        dead = {link.name for link in state.links if link.kind == "socket" and not link.alive}
+        states[name] = replace(
+            state,
+            links=frozenset(
+                {link for link in state.links if link.name not in dead} | {it for it in wish.links if it.name in dead}
+            ),
+            addresses=state.addresses | {it for it in wish.addresses if it.link in dead},
+            routes=state.routes | {it for it in wish.routes if it.link in dead},
+        )
+    return replace(found, namespaces=states)

@@ -227,7 +227,8 @@ class Keeper:
         if self._unsettled and not done.steps:
             self._unsettled, self._passes = False, 0
             self._log("info", "in force", self._objects())
-        found = dict.fromkeys(done.strangers, "in the way") | dict.fromkeys(self._remember(), "failed")
+        found = dict.fromkeys(done.strangers, "in the way")
+        found |= dict.fromkeys((*done.silent, *self._remember()), "failed")
         for words, event in found.items():
             if words not in self._said:
                 self._log("error", event, words)

@@ -76,6 +76,8 @@ def test_the_former_state_comes_back(node: Node, candidate: Path) -> None:
         assert (node.state / name).stat().st_mode & 0o77 == 0, "it holds keys"
     refused = node.agent("apply")
     assert refused.returncode == 1 and "waits for its confirmation" in refused.stderr
+    for verb in ("status", "plan"):
+        assert "unconfirmed: " in node.agent(verb).stdout and "puts this right" not in node.agent(verb).stdout
     wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
     assert state(node) == before
     late = node.agent("confirm")
@@ -128,6 +130,9 @@ def test_while_run_is_at_work(node: Node, candidate: Path, tmp_path: Path) -> No
         wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
         assert run.ticks() - before_waiting < 100, "waiting costs next to nothing"
         assert state(node) == before and not run.said("repair")
+        run.wait("unconfirmed", 2)
+        waiting, over = (it["message"] for it in run.said("unconfirmed"))
+        assert "nothing is repaired meanwhile" in waiting and "the former state is in force again" in over
         assert with_policy(node, candidate, "apply", "--confirm", "20").returncode == 0
         confirmed = node.agent("confirm")
         assert f"is now {followed}" in confirmed.stdout

@@ -57,6 +57,7 @@ def test_from_nothing_and_back(fresh: Node) -> None:
     assert fresh.snapshot() == before
     again = fresh.agent("stop")
     assert again.returncode == 0 and "removed: 0 steps" in again.stdout
+    assert "nothing of ours is in force: privacy-agent apply" in fresh.agent("status").stdout.splitlines()[-1]
     assert (fresh.state / "keys" / "gateway.key").exists(), "keys are the operator's"
 
 
@@ -165,6 +166,37 @@ def test_ports_are_plugged_again_after_a_restart_of_the_switch(node: Node) -> No
     assert packets.returncode != 0, "fail mode is secure and there is no controller"
     node.run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", "ovsbr0", "actions=NORMAL")
     node.inside("ct100", "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.99.0.101")
+
+
+def test_a_switch_that_has_ended_is_said_before_anything_is_done(fresh: Node) -> None:
+    """Its database lives on and holds what we want; whoever asks only that takes the dead ports for ours to repair."""
+    fresh.apply()
+    links = fresh.inside("ct100", "ip", "-br", "link", "show", "internal_100")
+    fresh.run("ovs-appctl", "-t", "ovs-vswitchd", "exit")
+    wait_for(lambda: "UP" not in fresh.inside("ct100", "ip", "-br", "link", "show", "internal_100"), "it to end")
+    for verb in ("status", "apply", "stop"):
+        done = fresh.agent(verb)
+        assert (done.returncode, done.stdout) == (3, "") and "ovs-vswitchd does not answer" in done.stderr, verb
+    ill = fresh.agent("doctor")
+    assert ill.returncode == 1 and "node: ovs-vswitchd does not answer\n    cure: start it" in ill.stdout
+    assert fresh.inside("ct100", "ip", "-br", "link", "show", "internal_100").split()[0] == links.split()[0]
+
+
+def test_after_a_bad_edit_the_last_good_policy_is_what_is_looked_at_by(node: Node, tmp_path: Path) -> None:
+    node.policy, original = tmp_path / "bad.json", node.policy
+    node.policy.write_text(original.read_text().replace('"vps_port": 443', '"vps_prot": 443'))
+    try:
+        for verb, last in (("status", "in sync"), ("plan", "in sync: nothing to do")):
+            done = node.agent(verb)
+            assert done.returncode == 2 and done.stdout.splitlines()[-1] == last
+            assert "vps_prot" in done.stderr and f"the last good policy: {node.state}/last-good/policy" in done.stderr
+        report = json.loads(node.agent("status", "--json").stdout)
+        assert "vps_prot" in report["problems"][0] and report["places"]
+        assert node.agent("apply").returncode == 2
+        node.policy.unlink()
+        assert "name a document by --policy FILE" in node.agent("plan").stderr
+    finally:
+        node.policy = original
 
 
 def test_stop_after_a_restart_of_the_switch_leaves_no_dead_link(fresh: Node) -> None:

@@ -273,6 +273,19 @@ def test_a_switch_that_does_not_answer_keeps_nothing_else_from_being_repaired(no
         assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 3)[0]["found"]
 
 
+def test_a_switch_that_has_ended_is_waited_for(node: Node, tmp_path: Path) -> None:
+    """Its ports are dead, and nobody else can revive them: to try would keep all else from being repaired."""
+    start = ("ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--pidfile", "--detach", "-vconsole:off")
+    with running(node, tmp_path) as run:
+        node.run("ovs-appctl", "-t", "ovs-vswitchd", "exit")
+        assert "ovs-vswitchd does not answer" in run.wait("failed", 1, 12)[0]["message"]
+        node.inside("ct101", "iptables", "-t", "mangle", "-F", "PREROUTING")
+        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 4)[0]["found"]
+        assert len(run.said("repair")) == 1 and "internal_101" in node.inside("ct101", "ip", "-br", "link")
+        node.run(*start)
+        wait_for(lambda: node.agent("plan").returncode == 0, "the ports to be plugged again", 12)
+
+
 def test_a_container_that_appears_is_plugged(node: Node, tmp_path: Path) -> None:
     with running(node, tmp_path):
         node.run("ip", "netns", "add", "ct200")

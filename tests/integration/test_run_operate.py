@@ -150,6 +150,11 @@ def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: No
     node.run("ovs-vsctl", "set-controller", "theirs", "tcp:127.0.0.1:1")
     node.run("ovs-vsctl", "add-br", "ordinary", "--", "set", "bridge", "ordinary", "datapath_type=netdev")
     node.inside("warp", "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    node.run("ip", "-n", "warp", "route", "add", "198.51.100.7/32", "dev", "lo", "table", "1001")
+    looked = node.agent("status")
+    assert looked.returncode == 1 and looked.stdout.splitlines()[-1].endswith("something is in the way")
+    for words in ("ct101: ip rule pref 200 fwmark 0x100/0x3f00 lookup 7 of", "warp: route 198.51.100.7/32 dev lo of"):
+        assert f"in the way: {words} another program" in looked.stdout
     ill = node.agent("doctor", "--json")
     assert ill.returncode == 1
     said = " ".join(f"{it['what']} {it['cure']}" for it in json.loads(ill.stdout)["findings"])
@@ -177,7 +182,12 @@ def test_import_takes_what_describes_a_tunnel(node: Node, tmp_path: Path) -> Non
         source.write_text(bad)
         refused = node.attempt(AGENT, "warp", "import", source, "--config-dir", node.config)
         assert refused.returncode == 2 and words in refused.stderr
-    assert taken.read_text() == text
+    assert taken.read_text() == text and not (node.config / "wgcf-profile.conf.before-import").exists()
+    source.write_text(WGCF.replace("engage.example.net", "198.51.100.9"))
+    done = node.attempt(AGENT, "warp", "import", source, "--config-dir", node.config)
+    assert "the profile that was there is in " in done.stdout
+    former = node.config / "wgcf-profile.conf.before-import"
+    assert former.read_text() == text and former.stat().st_mode & 0o777 == 0o600
 
 
 def test_register_runs_wgcf_only_on_the_operators_word(node: Node, tmp_path: Path) -> None:

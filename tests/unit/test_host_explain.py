@@ -21,6 +21,7 @@ from host_agent.state import NODE, HostState, IpSet, NamespaceState, Route, comb
 from policies.host_model import Policy
 from policies.load import load_policy
 from policies.model import Target
+from privacyctl.cli import main as privacyctl
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "policies" / "documents"
 RUSSIA = Country(Prefixes.of("ipv4", [IPv4Network("77.88.0.0/16")]), "test", None, None)
@@ -142,6 +143,25 @@ def test_the_guard_has_the_last_word() -> None:
     found = way(policy, flushed, facts, sent, around)
     assert found.end == "dropped" and "iptables security TUN_GUARD rule" in words(found)
     assert way(policy, state, facts, sent, around).device == "ovpnc3"
+
+
+def test_what_nobody_named_is_said() -> None:
+    assert words(lan_way(2, "192.168.1.6", "8.8.8.8")).startswith("node: no item of the policy names 192.168.1.6")
+    assert "no item" not in words(lan_way(2, "192.168.1.5", "8.8.8.8")) + words(lan_way(1, "192.168.50.10", "8.8.8.8"))
+    policy = load_policy(DOCUMENTS / "vpn-director-2.json")
+    assert policy.director is not None
+    paused = Policy(director=replace(policy.director, paused_clients=(IPv4Network("192.168.1.5/32"),)))
+    facts = replace(FACTS, node=NODE_FACTS)
+    found = way(paused, desired(paused, facts), facts, packet("192.168.1.5", ip_address("8.8.8.8"), "tcp/443"))
+    assert words(found).startswith("node: 192.168.1.5 is paused") and found.mark == 0
+
+
+def test_the_packet_at_the_switch_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:
+    at_switch = [line.at_switch for line in chain_way("198.51.100.9", "udp/53").lines if line.at_switch]
+    assert at_switch[0] == "in_port=internal_100,udp,nw_src=10.100.0.2,nw_dst=198.51.100.9,tp_dst=53"
+    for it in (*at_switch, Packet(ip_address("fd00::2"), ip_address("fd00::3"), "icmp").at_switch("internal_100")):
+        assert privacyctl(["trace", str(DOCUMENTS / "privacy-router.json"), it]) == 0
+    assert "output:warp0" in capsys.readouterr().out
 
 
 def test_bad_words_are_named_all_at_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 from host_examples import POLICY, wanted
 
 from host_agent.plan import plan
-from host_agent.state import Daemon, HostState, NamespaceState
+from host_agent.state import Chain, Daemon, HostState, NamespaceState
 from host_agent.steps import (
     Add,
     ChangeBridge,
@@ -77,6 +77,10 @@ def test_what_ip_forward_resets_is_set_again() -> None:
     ]
 
 
+def without_third_rule(chain: Chain) -> Chain:
+    return replace(chain, rules=chain.rules[:2] + chain.rules[3:])
+
+
 CASES: dict[str, tuple[HostState, list[str]]] = {
     "ip rule": (
         with_namespace("ct101", rules=frozenset()),
@@ -89,6 +93,10 @@ CASES: dict[str, tuple[HostState, list[str]]] = {
     "chains": (
         with_namespace("ct101", chains=frozenset()),
         ["ct101: put in place iptables mangle PREROUTING (1 rule), iptables mangle XRAY_TPROXY (16 rules)"],
+    ),
+    "a rule of many": (
+        with_namespace("ct101", chains=frozenset(map(without_third_rule, WANTED.namespaces["ct101"].chains))),
+        ["ct101: put in place iptables mangle XRAY_TPROXY (1 of 16 rules)"],
     ),
     "addresses": (
         with_namespace("ct200", addresses=frozenset()),

@@ -20,6 +20,7 @@ from host_agent.run.backoff import CALM, FIRST_PAUSE, LIMIT, LONGEST_PAUSE, WIND
 from host_agent.run.fingerprint import routing_part
 from host_agent.run.log import Log
 from host_agent.run.notify import notify, watchdog_seconds
+from host_agent.run.round import with_its_sockets
 from host_agent.state import HostState, Route
 from host_agent.steps import Add, MoveLink, ReplaceChains, SetLink, SetSysctl, StartDaemon, script
 
@@ -64,6 +65,25 @@ def test_a_fight_is_over_when_the_object_was_left_alone() -> None:
     assert "a" not in ledger.histories
     ledger = repaired(ledger, "a", late, late + 0.1)
     assert not ledger.in_fight("a")
+
+
+# --- a switch that has ended
+
+
+def test_its_dead_sockets_are_left_alone_and_nothing_else() -> None:
+    gateway = WANTED.namespaces["ct100"]
+    dead = replace(
+        gateway,
+        links=frozenset(replace(it, alive=it.kind != "socket") for it in gateway.links),
+        addresses=frozenset(it for it in gateway.addresses if it.link != "internal_100"),
+        routes=frozenset(it for it in gateway.routes if it.link != "internal_100"),
+    )
+    found = replace(WANTED, namespaces={**WANTED.namespaces, "ct100": dead})
+    assert any(isinstance(step, MoveLink) for step in plan(WANTED, found)), "else nothing is tried"
+    assert plan(WANTED, with_its_sockets(found, WANTED)) == ()
+    lacking = replace(dead, addresses=frozenset(), routes=frozenset())
+    steps = plan(WANTED, with_its_sockets(replace(found, namespaces={**found.namespaces, "ct100": lacking}), WANTED))
+    assert steps and not [it for it in map(str, steps) if "internal_100" in it]
 
 
 # --- what is said

@@ -69,7 +69,7 @@ def test_the_former_state_comes_back(node: Node, candidate: Path) -> None:
     node.apply()
     node.inside("warp", "sysctl", "-qw", "net.ipv4.conf.all.send_redirects=1")  # a difference comes back as well
     before = state(node)
-    done = with_policy(node, candidate, "apply", "--confirm", "3")
+    done = with_policy(node, candidate, "apply", "--confirm", "6")
     assert done.returncode == 0 and "unless you run: privacy-agent confirm" in done.stdout
     assert state(node) != before and "--on-port 23456" in "".join(state(node)["ct101 chains"])
     for name in ("pending-confirm", "log/confirm.log"):
@@ -77,8 +77,9 @@ def test_the_former_state_comes_back(node: Node, candidate: Path) -> None:
     refused = node.agent("apply")
     assert refused.returncode == 1 and "waits for its confirmation" in refused.stderr
     for verb in ("status", "plan"):
-        assert "unconfirmed: " in node.agent(verb).stdout and "puts this right" not in node.agent(verb).stdout
-    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
+        said = node.agent(verb).stdout
+        assert "unconfirmed: " in said and "puts this right" not in said, said
+    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 15)
     assert state(node) == before
     late = node.agent("confirm")
     assert late.returncode == 1 and "nothing waits" in late.stderr

@@ -101,13 +101,13 @@ REPAIRS: dict[str, tuple[list[str], str]] = {
     "last resort": (["ip", "-n", "ct100", "route", "del", "unreachable", "default", "metric", "4278198272"],
                     "ct100: add route unreachable default"),
     "jump": (["ip", "netns", "exec", "ct101", "iptables", "-t", "mangle", "-F", "PREROUTING"],
-             "ct101: put in place iptables mangle PREROUTING (1 rules)"),
+             "ct101: put in place iptables mangle PREROUTING (1 rule)"),
     "chain": (["ip", "netns", "exec", "ct101", "iptables", "-t", "mangle", "-D", "XRAY_TPROXY", "1"],
-              "ct101: put in place iptables mangle XRAY_TPROXY (16 rules)"),
+              "ct101: put in place iptables mangle XRAY_TPROXY (1 of 16 rules)"),
     "NAT": (["ip", "netns", "exec", "warp", "iptables", "-t", "nat", "-F"],
-            "warp: put in place iptables nat POSTROUTING (1 rules)"),
+            "warp: put in place iptables nat POSTROUTING (1 rule)"),
     "IPv6 drop": (["ip", "netns", "exec", "ct100", "ip6tables", "-t", "mangle", "-F"],
-                  "ct100: put in place ip6tables mangle PREROUTING (1 rules)"),
+                  "ct100: put in place ip6tables mangle PREROUTING (1 rule)"),
     "set entry": (["ip", "netns", "exec", "ct101", "ipset", "add", "XRAY_SERVERS", "198.51.100.0/24"],
                   "ct101: put in place ipset XRAY_SERVERS (1 entry)"),
     "address": (["ip", "-n", "warp", "address", "del", "10.99.0.1/24", "dev", "warp0"],
@@ -172,8 +172,9 @@ def test_a_switch_that_has_ended_is_said_before_anything_is_done(fresh: Node) ->
     """Its database lives on and holds what we want; whoever asks only that takes the dead ports for ours to repair."""
     fresh.apply()
     links = fresh.inside("ct100", "ip", "-br", "link", "show", "internal_100")
+    daemon = fresh.run("cat", "/run/openvswitch/ovs-vswitchd.pid").strip()
     fresh.run("ovs-appctl", "-t", "ovs-vswitchd", "exit")
-    wait_for(lambda: "UP" not in fresh.inside("ct100", "ip", "-br", "link", "show", "internal_100"), "it to end")
+    wait_for(lambda: fresh.has_ended(daemon), "ovs-vswitchd to end")
     for verb in ("status", "apply", "stop"):
         done = fresh.agent(verb)
         assert (done.returncode, done.stdout) == (3, "") and "ovs-vswitchd does not answer" in done.stderr, verb

@@ -69,17 +69,14 @@ def test_the_former_state_comes_back(node: Node, candidate: Path) -> None:
     node.apply()
     node.inside("warp", "sysctl", "-qw", "net.ipv4.conf.all.send_redirects=1")  # a difference comes back as well
     before = state(node)
-    done = with_policy(node, candidate, "apply", "--confirm", "6")
+    done = with_policy(node, candidate, "apply", "--confirm", "3")
     assert done.returncode == 0 and "unless you run: privacy-agent confirm" in done.stdout
     assert state(node) != before and "--on-port 23456" in "".join(state(node)["ct101 chains"])
     for name in ("pending-confirm", "log/confirm.log"):
         assert (node.state / name).stat().st_mode & 0o77 == 0, "it holds keys"
     refused = node.agent("apply")
     assert refused.returncode == 1 and "waits for its confirmation" in refused.stderr
-    for verb in ("status", "plan"):
-        said = node.agent(verb).stdout
-        assert "unconfirmed: " in said and "puts this right" not in said, said
-    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 15)
+    wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
     assert state(node) == before
     late = node.agent("confirm")
     assert late.returncode == 1 and "nothing waits" in late.stderr
@@ -91,6 +88,16 @@ def test_a_first_apply_is_undone_whole(node: Node) -> None:
     wait_for(lambda: not (node.state / "pending-confirm").exists(), "the deadline", 12)
     wait_for(lambda: "host_agent.confirm.restore" not in node.run("ps", "-wweo", "args"), "the watchdog to end")
     assert node.snapshot() == before
+
+
+def test_that_a_change_waits_is_said(node: Node, candidate: Path) -> None:
+    node.apply()
+    assert with_policy(node, candidate, "apply", "--confirm", "60").returncode == 0
+    for verb in ("status", "plan"):
+        said = node.agent(verb).stdout
+        assert f"unconfirmed: {candidate} was applied" in said and "puts this right" not in said, said
+    assert node.agent("confirm").returncode == 0
+    assert "unconfirmed" not in node.agent("status").stdout
 
 
 def test_what_is_confirmed_stays(node: Node, candidate: Path) -> None:

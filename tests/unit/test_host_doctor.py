@@ -107,11 +107,18 @@ def test_a_setting_of_ours_is_cured_by_apply_where_it_is() -> None:
             "privacy-agent apply, which sets it to 0",
         ),
     )
+    assert findings(strict, DIRECTOR) == (), "of the node's own it is said for each tunnel that it hinders"
 
 
 def test_what_the_plan_calls_degraded_is_found() -> None:
-    said = ("degraded: it does not forward; sysctl -w x=1", "internal_200 waits for container 200", "note: so it is")
-    assert findings(Machine(), HostState(waiting=said)) == (Finding("node", "it does not forward", "sysctl -w x=1"),)
+    said = (
+        "degraded: it does not forward; not at all; sysctl -w x=1",
+        "internal_200 waits for container 200",
+        "note: so it is",
+    )
+    assert findings(Machine(), HostState(waiting=said)) == (
+        Finding("node", "it does not forward; not at all", "sysctl -w x=1"),
+    )
 
 
 def test_every_degraded_remark_has_a_cure() -> None:

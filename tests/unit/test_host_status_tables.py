@@ -10,11 +10,11 @@ import pytest
 from host_examples import POLICY, wanted
 from rich.console import Console
 
-from host_agent.state import Chain, File, FilterRule, HostState, NamespaceState, Sysctl
+from host_agent.state import Chain, File, FilterRule, HostState, Link, NamespaceState, Sysctl
 from host_agent.status import tables as status_tables
-from host_agent.status.node import KernelRow
+from host_agent.status.node import Counted, KernelRow, items
 from host_agent.status.report import PeerRow, PlaceRow, Status, _in_force, _places, in_words
-from host_agent.steps import CreateNamespace, RemoveBridge, RemoveNamespace, StartDaemon, WriteFile
+from host_agent.steps import CreateNamespace, RemoveBridge, RemoveNamespace, SetLink, StartDaemon, WriteFile
 from policies.addresses import address_plan
 
 PEER = PeerRow("wg100", "ct100", "nNng288noue7RkYKSqP/27KtBUuGvsCnMDzG/+8CAiQ=", "[fd00::1]:51820", None, 999_600, 0)
@@ -76,7 +76,8 @@ def test_many_differences_are_counted_and_those_of_a_stopped_node_not_told(capsy
 def test_rules_are_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     row = KernelRow("iptables -t mangle -S TUN_DIR", ("1: -j RETURN  [0 packets, 0 bytes]", "2: -j DROP"), "2 rules")
     report = replace(EMPTY, kernel=(row,))
-    assert shown(report, capsys)[1].split("  ") == ["iptables -t mangle -S TUN_DIR", "2 rules"]
+    lines = shown(report, capsys)
+    assert lines[1].split("  ") == ["iptables -t mangle -S TUN_DIR", "2 rules"] and "RETURN" not in "".join(lines)
     status_tables.show(report, kernel=True)
     assert "  1: -j RETURN  [0 packets, 0 bytes]" in capsys.readouterr().out.splitlines()
 
@@ -102,12 +103,14 @@ def test_each_step_is_counted_where_it_belongs() -> None:
     steps = (
         StartDaemon(xray),
         CreateNamespace("warp"),
+        SetLink("ct100", Link("wg100", "wireguard")),
         RemoveBridge("ovsbr0"),
         WriteFile(File("/a", b"")),
         RemoveNamespace("old"),
     )
     rows = list(_places(state, steps, address_plan(POLICY)))
     assert {row.place: row.steps for row in rows if row.steps} == {
+        "ct100": 1,
         "ct101": 1,
         "warp": 1,
         "ovsbr0": 1,
@@ -115,7 +118,22 @@ def test_each_step_is_counted_where_it_belongs() -> None:
         "old": 1,
     }
     assert sum(row.steps for row in rows) == len(steps)
+    without = _places(replace(state, daemons=frozenset()), (), address_plan(POLICY))
+    assert sum(row.objects for row in rows) - sum(row.objects for row in without) == 1, "a program is an object"
     assert rows[-1] == PlaceRow("not in the policy", "old", 0, 1)
+
+
+def test_outcomes_of_one_item_stand_together() -> None:
+    def counted(item: str, rule: str, packets: int) -> Counted:
+        return Counted("ipv4", "mangle", "TUN_DIR", rule, item, True, packets, 0)
+
+    mark = "-j MARK --set-xmark 0x10000/0xff0000"
+    rows = items([counted("wgc1", "-j RETURN", 1), counted("xray", mark, 2), counted("wgc1", mark, 3)])
+    assert [(it.item, it.outcome, it.packets) for it in rows] == [
+        ("wgc1", "carried", 3),
+        ("wgc1", "let past", 1),
+        ("xray", "carried", 2),
+    ]
 
 
 def test_only_what_carries_a_mark_of_ours_is_in_force() -> None:

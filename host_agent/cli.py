@@ -152,7 +152,8 @@ def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int
     for words in (*in_words(wanted.waiting), *(f"in the way: {it}" for it in beside)):
         output.line(words)
     output.line(f"{in_sync(wanted.waiting, beside)}: {counted(count, 'step')}, {output.seconds:.2f} s")
-    output.result(in_sync=True, steps=output.steps, waiting=wanted.waiting, seconds=round(output.seconds, 3))
+    seconds = round(output.seconds, 3)
+    output.result(in_sync=True, steps=output.steps, waiting=wanted.waiting, strangers=beside, seconds=seconds)
     return 0
 
 

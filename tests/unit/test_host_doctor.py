@@ -11,8 +11,8 @@ from host_examples import FACTS, wanted
 
 from host_agent.desired import desired
 from host_agent.doctor.checks import (
-    Backend,
     STRICT,
+    Backend,
     Finding,
     ForeignMark,
     ForeignRoute,

@@ -1,13 +1,11 @@
-"""What on a machine will hinder the privacy router, and the cure. Pure checks over what was read.
-
-The marks, tables and preferences are those that the tools' own documents name.
-"""
+"""What on a machine will hinder the privacy router, and the cure. Pure checks over what was read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from host_agent.doctor.tools import PROGRAMS, TOOLS, whose
 from host_agent.errors import AgentError, Missing
 from host_agent.state import DEGRADED, NODE, HostState, NamespaceState, table_name
 from host_agent.steps import at
@@ -95,34 +93,6 @@ class Finding:
     cure: str
 
 
-@dataclass(frozen=True)
-class Tool:
-    """Another program in the same space, and how it is told to keep to other numbers."""
-
-    name: str
-    mark: int
-    mask: int
-    cure: str
-
-
-TOOLS = (
-    Tool("Tailscale", 0x40000, 0xFF0000, "tailscale set --netfilter-mode=off and make its rules by hand"),
-    Tool("Tailscale", 0x80000, 0xFF0000, "tailscale set --netfilter-mode=off and make its rules by hand"),
-    Tool("Calico", 0x10000, 0xFFFF0000, "set IptablesMarkMask (FelixConfiguration) to bits that are free"),
-    Tool("OpenWrt pbr", 0x10000, 0xFF0000, "set fw_mask and uplink_mark in /etc/config/pbr"),
-    Tool("mwan3", 0x100, 0x3F00, "set mmx_mask in /etc/config/mwan3"),
-    Tool("warp-cli (Cloudflare WARP)", 0x100CF, 0xFFFFFFFF, "warp-cli disconnect; the WARP hop takes its place"),
-    Tool("v2rayA", 0x40, 0xC0, "stop v2rayA; the Xray hop takes its place"),
-    Tool(
-        "wg-quick", 0xCA6C, 0xFFFFFFFF, "wg-quick down, and keep such a tunnel's default route out of it (Table = off)"
-    ),
-)
-PROGRAMS = {
-    "tailscaled": "Tailscale",
-    "warp-svc": "warp-cli (Cloudflare WARP)",
-    "v2raya": "v2rayA",
-    "calico-node": "Calico",
-}
 Check = Callable[[Machine, HostState], Iterator[Finding]]
 
 
@@ -136,13 +106,6 @@ def in_the_way(others: Machine, wanted: HostState) -> tuple[str, ...]:
     harmless; those that take our packets no plan goes on with."""
     found = (finding for check in (_preferences, _tables) for finding in check(others, wanted))
     return tuple(f"{it.where}: {it.what}; {it.cure}" for it in found)
-
-
-def whose(mark: int, mask: int) -> Tool | None:
-    """The tool that is known for such a mark."""
-    exact = (tool for tool in TOOLS if (tool.mark, tool.mask) == (mark, mask))
-    near = (tool for tool in TOOLS if tool.mask == mask and mask != 0xFFFFFFFF)
-    return next(exact, next(near, None))
 
 
 def unfinished(reason: DocumentError | AgentError) -> tuple[Finding, ...]:

@@ -22,9 +22,9 @@ from host_agent.doctor.checks import (
     findings,
     in_the_way,
     unfinished,
-    whose,
 )
 from host_agent.doctor.facts import _networkd
+from host_agent.doctor.tools import whose
 from host_agent.errors import Missing
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Route, Rule, filter_rule
 from policies.errors import DocumentError, Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, ports, sysctl, wireguard
+from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, ports, sysctl, wireguard, xfrm
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.state import FAMILIES, NODE, Chain, Daemon, HostState, Link, NamespaceState, Stranger, of_family
 from host_agent.steps import (
@@ -102,6 +102,7 @@ def _namespace(
         netlink.addresses(socket, links),
         ours,
         netlink.rules_in(rules),
+        xfrm.blocks(namespaces, name) if name == NODE else frozenset(),
     )
     if name != NODE and wish == NamespaceState() and (created or state == NamespaceState()):
         return state, []  # it goes as a whole, or is none of ours
@@ -120,7 +121,7 @@ def _namespace(
     strangers = [Stranger(f"{at(name)}: {route}", ROUTE_ADVICE[name == NODE]) for route in others if route.key in keys]
     strangers += [
         Stranger(f"{at(name)}: {rule}", "it takes packets of a mark of ours: remove it, or set other marks in advanced")
-        for rule in netlink.strange_rules(rules, wish.rules)
+        for rule in netlink.strange_rules(rules, wish.marked)
     ]
     strangers += [
         Stranger(f"{at(name)}: {chain}", "rename it, or set another name in the document's advanced section")

@@ -19,7 +19,7 @@ from host_agent.drivers import ovs
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.facts import names, survey
 from host_agent.plan import plan
-from host_agent.state import HostState, Route, Rule
+from host_agent.state import Block, HostState, Route, Rule
 from host_agent.steps import Add, CreateNamespace, ReplaceChains, ReplaceRoute, ReplaceSets, SetSysctl, Step
 
 
@@ -33,7 +33,7 @@ def protective(steps: Iterable[Step], wanted: HostState) -> tuple[Step, ...]:
                 return True
             case SetSysctl():
                 return not links & set(step.sysctl.key.split("/"))
-            case Add(item=Rule()):
+            case Add(item=Rule() | Block()):
                 return True
             case Add(item=Route(link=None)) | ReplaceRoute(route=Route(link=None)):
                 return True

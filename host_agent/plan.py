@@ -86,6 +86,7 @@ def _leg(wanted: HostState, found: HostState) -> tuple[Step, ...]:
         *(step for pair in pairs for step in _rules(pair)),
         *(step for pair in pairs for step in _sets(pair)),
         *(step for pair in pairs for step in _chains(pair)),
+        *(step for pair in pairs for step in _blocks(pair)),
         *_bridges(wanted, found),
         *(step for pair in pairs for step in _links(pair, found)),
         *(step for pair in pairs for step in _routes(pair, by_link=True)),
@@ -158,6 +159,13 @@ def _chains(pair: Pair) -> Iterator[Step]:
         missing = of_family(family, wanted.chains) - found.chains
         if missing:
             yield ReplaceChains(name, family, missing, of_family(family, found.chains))
+
+
+def _blocks(pair: Pair) -> Iterator[Step]:
+    """Behind the chains: what these have judged bears a mark."""
+    name, wanted, found = pair
+    for block in sorted(wanted.blocks - found.blocks, key=str):
+        yield Add(name, block)
 
 
 def _bridges(wanted: HostState, found: HostState) -> Iterator[Step]:
@@ -245,6 +253,8 @@ def _stale_in_namespace(name: str, wanted: NamespaceState, found: NamespaceState
         if rule.priority == FORWARDING_PREFERENCE and name == NODE:
             # While the chains that restrict it still stand.
             yield SetSysctl(name, Sysctl(f"net/ipv4/conf/{rule.incoming}/forwarding", "0"))
+    for block in sorted(found.blocks - wanted.blocks, key=str):
+        yield Remove(name, block)
     keys = {chain.key for chain in wanted.chains}
     for family in FAMILIES:
         others = (chain for chain in of_family(family, found.chains) if chain.key not in keys)

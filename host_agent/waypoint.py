@@ -28,7 +28,6 @@ from host_agent.state import (
     of_family,
 )
 
-SETS_MARK = re.compile(r"(--set-xmark) (0x[0-9a-f]+)/(0x[0-9a-f]+)")
 NAMES_MARK = re.compile(r"(--set-xmark|--mark) (0x[0-9a-f]+)/")
 NAMES_SET = re.compile(r"(--match-set) (\S+) ")
 
@@ -81,7 +80,7 @@ def _words(pattern: re.Pattern[str], rules: Iterable[FilterRule]) -> Iterator[st
 def _new_marks(wanted: NamespaceState, found: NamespaceState) -> dict[int, int]:
     """Marks that old or new chains set, and that old and new ip rules, or other tables, take differently."""
     ambiguous: set[int] = set()
-    fields = {int(it[3], 16) for rule in _rules(wanted.chains) for it in SETS_MARK.finditer(rule.arguments)}
+    fields = {mask for chain in wanted.chains for _, mask in chain.marks}
     for family in FAMILIES:
         if _deciding(family, wanted) == _deciding(family, found):
             continue  # each mark's packets change at one instant, when its rule does
@@ -97,7 +96,7 @@ def _new_marks(wanted: NamespaceState, found: NamespaceState) -> dict[int, int]:
 
 
 def _marks_set(family: Family, state: NamespaceState) -> set[int]:
-    return {int(word, 16) for word in _words(SETS_MARK, _rules(of_family(family, state.chains)))}
+    return {mark for chain in of_family(family, state.chains) for mark, _ in chain.marks}
 
 
 def _misread(mark: int, family: Family, own: NamespaceState, other: NamespaceState) -> list[Rule]:

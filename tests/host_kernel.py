@@ -15,7 +15,7 @@ from typing import Any
 
 from host_agent.drivers import chain_reading, netfilter
 from host_agent.prefixes import Prefixes
-from host_agent.state import NODE, SHARED, Chain, Family, HostState, IpSet, NamespaceState, Route, Rule
+from host_agent.state import NODE, SHARED, Block, Chain, Family, HostState, IpSet, NamespaceState, Route, Rule
 from host_agent.steps import (
     Add,
     Remove,
@@ -108,10 +108,11 @@ class Kernel:
     chains: dict[tuple[Family, str, str], list[str]] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     routes: dict[tuple[int, object, int], Route] = field(default_factory=dict)
+    blocks: set[Block] = field(default_factory=set)
 
     def copy(self) -> Kernel:
         chains = {key: list(rules) for key, rules in self.chains.items()}
-        return Kernel(dict(self.sets), chains, list(self.rules), dict(self.routes))
+        return Kernel(dict(self.sets), chains, list(self.rules), dict(self.routes), set(self.blocks))
 
     # --- what the agent does
 
@@ -126,6 +127,11 @@ class Kernel:
                     self.rules.append(rule)
                 case Remove(item=Rule() as rule):
                     self.rules.remove(rule)
+                case Add(item=Block() as block):
+                    assert block not in self.blocks
+                    self.blocks.add(block)
+                case Remove(item=Block() as block):
+                    self.blocks.remove(block)
                 case Add(item=Route() as route):
                     assert route.key not in self.routes, route
                     self.routes[route.key] = route
@@ -212,7 +218,11 @@ class Kernel:
             chains |= chain_reading.ours(family, chain_reading.saved(self._saved(family)), ())
         sets = frozenset(replace(ipset, prefixes=ipset.seal) for ipset in self.sets.values())
         node = NamespaceState(
-            rules=frozenset(self.rules), routes=frozenset(self.routes.values()), sets=sets, chains=frozenset(chains)
+            rules=frozenset(self.rules),
+            blocks=frozenset(self.blocks),
+            routes=frozenset(self.routes.values()),
+            sets=sets,
+            chains=frozenset(chains),
         )
         return HostState(namespaces={NODE: node} if node != NamespaceState() else {})
 
@@ -243,15 +253,22 @@ class Kernel:
             _, verdict = self._traverse(packet, "filter", "INPUT", mark)
             if verdict.startswith("REJECT"):
                 return "refused"
-            return "dropped" if self._guarded(packet, "INPUT", mark) else "router"
+            stopped = self._guarded(packet, "INPUT", mark) or self._blocked(packet, mark, packet.protocol)
+            return "dropped" if stopped else "router"
         way = self._route(packet, mark)
-        if way != "refused" and self._guarded(replace(packet, out=self._device(way)), "FORWARD", mark):
+        if way != "refused" and (
+            self._blocked(packet, mark, "") or self._guarded(replace(packet, out=self._device(way)), "FORWARD", mark)
+        ):
             return "dropped"
         return f"{way} to {packet.destination}" if redirected and way != "refused" else way
 
     def _guarded(self, packet: Packet, chain: str, mark: int) -> bool:
         tables = ("filter", "security")
         return any(self._traverse(packet, table, chain, mark)[1].startswith("DROP") for table in tables)
+
+    def _blocked(self, packet: Packet, mark: int, queries: str) -> bool:
+        asked = not queries or packet.port == 53
+        return not mark and asked and any(it.queries == queries and packet.source in it.source for it in self.blocks)
 
     @staticmethod
     def _device(way: str) -> str:

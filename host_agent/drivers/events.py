@@ -8,10 +8,12 @@ import os
 import socket
 from contextlib import suppress
 
-NETLINK_NETFILTER = 12
+from host_agent.drivers.netlink_socket import NETFILTER, XFRM
+
 # Group numbers of linux/rtnetlink.h: links, addresses, routes, rules and per-link settings of both families.
 ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
 NFTABLES_GROUP = 7  # NFNLGRP_NFTABLES: what iptables-nft commits, too
+POLICY_GROUP = 4  # XFRMNLGRP_POLICY
 
 
 def route_events() -> socket.socket:
@@ -22,7 +24,14 @@ def route_events() -> socket.socket:
 def netfilter_events() -> socket.socket | None:
     """The same for chains; None where the kernel has no nftables. Legacy iptables says nothing here."""
     with suppress(OSError):
-        return _listening(NETLINK_NETFILTER, (NFTABLES_GROUP,))
+        return _listening(NETFILTER, (NFTABLES_GROUP,))
+    return None
+
+
+def policy_events() -> socket.socket | None:
+    """The same for IPsec policies; None where the kernel has none."""
+    with suppress(OSError):
+        return _listening(XFRM, (POLICY_GROUP,))
     return None
 
 

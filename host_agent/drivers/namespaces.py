@@ -1,4 +1,4 @@
-"""Network namespaces: create, enter, remove, and one rtnetlink socket in each."""
+"""Network namespaces: create, enter, remove, and netlink sockets in each."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Namespaces:
 
     def __init__(self, paths: Mapping[str, str]) -> None:
         self._paths = paths
-        self._sockets: dict[str, NetlinkSocket] = {}
+        self._sockets: dict[tuple[str, int], NetlinkSocket] = {}  # by name and protocol
         self._memories: dict[str, Memory] = {}
 
     def __enter__(self) -> Namespaces:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in {*self._sockets, *self._memories}:
+        for name in {*(name for name, _ in self._sockets), *self._memories}:
             self._forget(name)
 
     def path(self, name: str) -> str:
@@ -68,12 +68,12 @@ class Namespaces:
         finally:
             os.close(home)
 
-    def netlink(self, name: str) -> NetlinkSocket:
-        """An rtnetlink socket of the namespace."""
-        if name not in self._sockets:
+    def netlink(self, name: str, protocol: int = ROUTE) -> NetlinkSocket:
+        """A socket of the namespace, of rtnetlink if nothing else is said."""
+        if (name, protocol) not in self._sockets:
             with self.inside(name):
-                self._sockets[name] = NetlinkSocket(ROUTE)
-        return self._sockets[name]
+                self._sockets[name, protocol] = NetlinkSocket(protocol)
+        return self._sockets[name, protocol]
 
     def memory(self, name: str) -> Memory:
         return self._memories.setdefault(name, Memory())
@@ -98,9 +98,8 @@ class Namespaces:
 
     def _forget(self, name: str) -> None:
         self._memories.pop(name, None)
-        socket = self._sockets.pop(name, None)
-        if socket is not None:
-            socket.close()
+        for place in [place for place in self._sockets if place[0] == name]:
+            self._sockets.pop(place).close()
 
 
 def _enter(path: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Literal, NamedTuple
@@ -160,16 +160,15 @@ def rules_in(messages: Iterable[RuleMessage]) -> frozenset[Rule]:
     )
 
 
-def strange_rules(messages: Iterable[RuleMessage], wanted: Iterable[Rule]) -> list[str]:
-    """Rules of others that come before one we want and would send the packets of its mark elsewhere."""
-    ours = [rule for rule in wanted if rule.mask]
+def strange_rules(messages: Iterable[RuleMessage], wanted: Collection[Rule]) -> list[str]:
+    """Rules of others that come before one we want, which asks for a mark, and would send its packets elsewhere."""
     found = []
     for it in messages:
         if it.protocol == PROTOCOL or not it.mark:
             continue
         family = FAMILY_NAMES[it.family]
         table = it.table if it.action == LOOK_UP else 0
-        taken = [rule for rule in ours if (rule.family, rule.mark & it.mask) == (family, it.mark)]
+        taken = [rule for rule in wanted if (rule.family, rule.mark & it.mask) == (family, it.mark)]
         if any(it.priority <= rule.priority and rule.table != table for rule in taken):
             found.append(f"ip{FAMILY_OPTION[family]} rule pref {it.priority} fwmark {it.mark:#x}/{it.mask:#x}")
     return found

@@ -10,7 +10,7 @@ from typing import Self
 
 from host_agent.drivers import netlink_wire as wire
 
-ROUTE, NETFILTER = 0, 12  # protocols
+ROUTE, XFRM, NETFILTER = 0, 6, 12  # protocols
 SOL_NETLINK, CAP_ACK, EXT_ACK = 270, 10, 11
 TIMEOUT = 20.0  # seconds for an answer
 BUFFER = 1 << 17  # bytes; the kernel's datagrams are smaller

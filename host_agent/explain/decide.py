@@ -13,6 +13,7 @@ from typing import Literal
 
 from host_agent.explain.rules import Meeting, Packet, Place, Unknown, meet
 from host_agent.state import (
+    LAST_PREFERENCE,
     MAIN_TABLE,
     NODE,
     Chain,
@@ -29,7 +30,7 @@ from host_agent.steps import at
 LONGEST = 16  # namespaces on the way
 End = Literal["leaves", "dropped", "refused", "delivered", "unknown"]
 FINAL: dict[str, End] = {"DROP": "dropped", "REJECT": "refused"}
-MAIN = Rule(32766, MAIN_TABLE)
+MAIN = Rule(LAST_PREFERENCE, MAIN_TABLE)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from host_agent.drivers import ipset, netfilter, netlink, ovs, sysctl
+from host_agent.drivers import ipset, netfilter, netlink, ovs, sysctl, xfrm
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError
 from host_agent.state import MAIN_TABLE, NODE, HostState, NamespaceState, Route, of_family
@@ -21,7 +21,7 @@ def watched(wanted: HostState) -> tuple[str, ...]:
 
 
 def routing(namespaces: Namespaces, wanted: HostState, names: Iterable[str]) -> Mapping[str, NamespaceState]:
-    """Addresses, routes and ip rules that are ours, and the links they need: what the kernel tells changes of."""
+    """What is ours of which the kernel tells changes: addresses, routes, ip rules, IPsec policies, and their links."""
     return {name: _routing(namespaces, name, wanted.namespaces.get(name, NamespaceState())) for name in names}
 
 
@@ -34,6 +34,7 @@ def _routing(namespaces: Namespaces, name: str, wanted: NamespaceState) -> Names
         addresses=netlink.addresses(socket, links),
         routes=netlink.routes(socket, links)[0],
         rules=netlink.rules(socket),
+        blocks=xfrm.blocks(namespaces, name) if name == NODE else frozenset(),
     )
 
 

@@ -63,7 +63,8 @@ class Watch:
                 each.close()
         for name, inode in places - self._sockets.keys():
             with namespaces.inside(name):
-                made = [each for each in (events.route_events(), events.netfilter_events()) if each]
+                kinds = events.route_events(), events.netfilter_events(), events.policy_events()
+                made = [each for each in kinds if each]
             self._sockets[name, inode] = made
             for each in made:
                 self._selector.register(each, selectors.EVENT_READ, "kernel")

@@ -3,7 +3,7 @@
 Only objects of ours are in an actual state. A freshly started agent knows them by a mark on the machine:
 
 * network namespaces by the alias of their loopback link, links by their alias, OVS rows by an external id,
-* ip rules and routes by their protocol number,
+* ip rules and routes by their protocol number, IPsec policies by their priority,
 * sets by the low bits of their capacity, chains by name, rules in shared chains by their comment,
 * processes by a variable of their environment.
 """
@@ -31,6 +31,7 @@ from host_agent.state.names import FAMILY_OPTION as FAMILY_OPTION
 from host_agent.state.names import FORWARDING_PREFERENCE as FORWARDING_PREFERENCE
 from host_agent.state.names import IPSET_NAME as IPSET_NAME
 from host_agent.state.names import LAST_METRIC as LAST_METRIC
+from host_agent.state.names import LAST_PREFERENCE as LAST_PREFERENCE
 from host_agent.state.names import MAIN_TABLE as MAIN_TABLE
 from host_agent.state.names import MESH_ETHERNET as MESH_ETHERNET
 from host_agent.state.names import NAME as NAME
@@ -43,6 +44,7 @@ from host_agent.state.names import free_name as free_name
 from host_agent.state.routing import EVERY_IPV4 as EVERY_IPV4
 from host_agent.state.routing import EVERY_IPV6 as EVERY_IPV6
 from host_agent.state.routing import Address as Address
+from host_agent.state.routing import Block as Block
 from host_agent.state.routing import IPAddress as IPAddress
 from host_agent.state.routing import IPInterface as IPInterface
 from host_agent.state.routing import IPNetwork as IPNetwork

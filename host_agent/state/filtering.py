@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
@@ -44,6 +45,7 @@ class IpSet:
         return f"ipset {self.name} ({counted(self.seal.count, 'entry', 'entries')})"
 
 
+SETS_MARK = re.compile(r"--set-xmark (0x[0-9a-f]+)/(0x[0-9a-f]+)")
 Placement = Literal["top", "after interface marks"]
 SHARED = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})  # chains of the kernel's own
 COMMENT = re.compile(r' -m comment --comment "[^"]*"')
@@ -94,6 +96,12 @@ class Chain:
     @property
     def key(self) -> tuple[Family, str, str]:
         return (self.family, self.table, self.name)
+
+    @cached_property
+    def marks(self) -> frozenset[tuple[int, int]]:
+        """Those that its rules set, each with its mask."""
+        found = (SETS_MARK.search(rule.arguments) for rule in self.rules)
+        return frozenset((int(it[1], 16), int(it[2], 16)) for it in found if it)
 
     def __hash__(self) -> int:
         return hash((self.key, len(self.rules)))  # chains are compared often, and have hundreds of rules

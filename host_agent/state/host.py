@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from host_agent.state.filtering import Chain, IpSet, merged
-from host_agent.state.names import NAMESPACE_NAME, NODE, checked
-from host_agent.state.routing import Address, Link, Route, Rule, Sysctl
+from host_agent.state.names import LAST_PREFERENCE, MAIN_TABLE, NAMESPACE_NAME, NODE, checked
+from host_agent.state.routing import Address, Block, Link, Route, Rule, Sysctl
 from host_agent.state.wireguard import WireGuardDevice
 
 
@@ -19,10 +19,19 @@ class NamespaceState:
     addresses: frozenset[Address] = frozenset()
     routes: frozenset[Route] = frozenset()
     rules: frozenset[Rule] = frozenset()
+    blocks: frozenset[Block] = frozenset()
     sysctls: frozenset[Sysctl] = frozenset()
     sets: frozenset[IpSet] = frozenset()
     chains: frozenset[Chain] = frozenset()
     wireguard: frozenset[WireGuardDevice] = frozenset()
+
+    @property
+    def marked(self) -> frozenset[Rule]:
+        """The ip rules that ask for a mark. For a mark that our chains set and none of ours asks for: main's."""
+        ours = frozenset(rule for rule in self.rules if rule.mask)
+        masks = {rule.mask for rule in ours}
+        others = {(*mark, chain.family) for chain in self.chains for mark in chain.marks if mark[1] not in masks}
+        return ours | {Rule(LAST_PREFERENCE, MAIN_TABLE, None, None, *mark) for mark in others}
 
     def __or__(self, other: NamespaceState) -> NamespaceState:
         both = NamespaceState(*(getattr(self, it.name) | getattr(other, it.name) for it in fields(self)))

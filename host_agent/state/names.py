@@ -12,6 +12,7 @@ OWNER = "privacy-router"  # alias of links, key of external ids, start of commen
 PROTOCOL = 80  # "protocol" of our ip rules and routes, see /etc/iproute2/rt_protos
 NODE = ""  # the namespace the agent runs in; a name of /run/netns is never empty
 MAIN_TABLE = 254
+LAST_PREFERENCE = 32766  # of the kernel's own ip rule, to the main table
 DECIDING = "mangle"  # the table of iptables whose chains decide about packets; those of others check what they did
 LAST_METRIC = 4278198272  # behind every other route, as wg-quick and systemd-networkd number a last resort
 

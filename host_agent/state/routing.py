@@ -1,4 +1,4 @@
-"""Links, their addresses, routes, ip rules and kernel settings."""
+"""Links, their addresses, routes, ip rules, IPsec policies and kernel settings."""
 
 from __future__ import annotations
 
@@ -104,6 +104,24 @@ class Rule:
 
     def __str__(self) -> str:
         return f"ip{FAMILY_OPTION[self.family]} rule {self.words}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """An IPsec policy (ip-xfrm(8)) that drops what comes from here without any mark. It is none of netfilter's."""
+
+    source: IPNetwork
+    queries: Literal["", "udp", "tcp"] = ""  # for names, to this machine; else all that is forwarded
+
+    @property
+    def words(self) -> str:
+        """As ip(8) takes it, but for the mark."""
+        everywhere = EVERY_IPV4 if self.source.version == 4 else EVERY_IPV6
+        what = f"proto {self.queries} dport 53 dir in" if self.queries else "dir fwd"
+        return f"src {self.source} dst {everywhere} {what} action block"
+
+    def __str__(self) -> str:
+        return f"xfrm policy {self.words} mark 0"
 
 
 @dataclass(frozen=True)

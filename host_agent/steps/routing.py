@@ -1,14 +1,15 @@
-"""Steps about addresses, routes and ip rules."""
+"""Steps about addresses, routes, ip rules and IPsec policies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from host_agent.drivers import netlink_change
-from host_agent.state import FAMILY_OPTION, PROTOCOL, Address, HostState, Route, Rule
+from host_agent.drivers import netlink_change, xfrm
+from host_agent.drivers.netlink_socket import XFRM
+from host_agent.state import FAMILY_OPTION, PROTOCOL, Address, Block, HostState, Route, Rule
 from host_agent.steps.base import Machine, Step, at, ip
 
-Item = Address | Route | Rule
+Item = Address | Route | Rule | Block
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,10 @@ class Add(Step):
         return f"{at(self.namespace)}: add {self.item}"
 
     def carry_out(self, machine: Machine) -> None:
-        netlink_change.add(machine.namespaces.netlink(self.namespace), self.item)
+        if isinstance(self.item, Block):
+            xfrm.add(machine.namespaces.netlink(self.namespace, XFRM), self.item)
+        else:
+            netlink_change.add(machine.namespaces.netlink(self.namespace), self.item)
 
     def commands(self) -> list[str]:
         return [_command(self.namespace, "add", self.item)]
@@ -42,7 +46,10 @@ class Remove(Step):
         return f"{at(self.namespace)}: remove {self.item}"
 
     def carry_out(self, machine: Machine) -> None:
-        netlink_change.remove(machine.namespaces.netlink(self.namespace), self.item)
+        if isinstance(self.item, Block):
+            xfrm.remove(machine.namespaces.netlink(self.namespace, XFRM), self.item)
+        else:
+            netlink_change.remove(machine.namespaces.netlink(self.namespace), self.item)
 
     def commands(self) -> list[str]:
         return [_command(self.namespace, "del", self.item)]
@@ -88,3 +95,6 @@ def _command(place: str, verb: str, item: Item) -> str:
             return f"{ip(place, option)} route {words} proto {PROTOCOL}"
         case Rule():
             return f"{ip(place, FAMILY_OPTION[item.family])} rule {words} protocol {PROTOCOL}"
+        case Block():  # to delete one, ip(8) does not ask for a mark of 0; deleteall knows it by the rest
+            verb, mark = ("add", " mark 0 mask 0xffffffff") if verb == "add" else ("deleteall", "")
+            return f"{ip(place)} xfrm policy {verb} {item.words}{mark} priority {xfrm.PRIORITY}"

@@ -32,6 +32,7 @@ from host_agent.drivers.namespaces import Namespaces  # noqa: E402
 from host_agent.plan import plan  # noqa: E402
 from host_agent.prefixes import Prefixes  # noqa: E402
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Route  # noqa: E402
+from host_agent.steps import Add  # noqa: E402
 
 RUNS = 7
 AIMS = {"apply": 0.3, "resync": 3.0, "one client": 0.3}
@@ -168,6 +169,7 @@ def commands(state: NamespaceState) -> list[str]:
         found.append(f"ipset create {ipset.name} hash:net maxelem 86098")  # the agent's mark, so that stop removes it
         found += [f"ipset add {ipset.name} {prefix}" for prefix in ipset.prefixes]
     found += [f"{str(rule).replace(' rule ', ' rule add ')} protocol 80" for rule in state.rules]
+    found += [line for block in state.blocks for line in Add(NODE, block).commands()]
     tools = {chain.key: f"{tool_of(chain)} -w -t {chain.table}" for chain in state.chains}
     found += [f"{tools[chain.key]} -N {chain.name}" for chain in state.chains if not chain.shared]
     for chain in sorted(state.chains, key=lambda chain: (chain.shared, chain.name)):

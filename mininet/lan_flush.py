@@ -1,4 +1,4 @@
-"""What strangers can take away, under traffic and with no agent there to put it back: the guard alone must hold.
+"""What strangers can take away, under traffic and with no agent there to put it back: the guards alone must hold.
 
 The first process of a sandbox; takes the number of policies to try. Reports a JSON object per test on its standard
 output: the policy in force, what was done to it, and every packet that left where it should not.
@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import flush_ruleset
 import lan_router
 from capture import capture
 from lan_flips import Traffic, report
@@ -22,12 +23,16 @@ from lan_lab import BASE, Document, LanLab, abroad, changed, leaks, uplink
 from lan_probes import Probe, send_all
 from lan_router import EXITS, address, ip, run
 
+from host_agent.drivers import xfrm
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.drivers.netlink import rules
 from host_agent.state import MAIN_TABLE, NODE
 
 WATCHED = 0.4  # seconds of traffic after each blow, at least
 TOOLS = ("iptables", "ip6tables")
+FLUSHED = (f"{sys.executable} {Path(flush_ruleset.__file__)}",)
+EMPTIED = tuple(f"{tool} -t {table} -F" for tool in TOOLS for table in ("filter", "nat", "mangle", "security"))
+UNBLOCKED = ("ip xfrm policy flush",)
 EMPTY = "".join(rf"*{table}\nCOMMIT\n" for table in ("filter", "nat", "mangle"))  # for printf(1)
 OWN_TUNNEL = {"vpn1": "lan20", "vpn2": "lan30"}
 POLICIES: dict[str, Document] = {
@@ -58,6 +63,7 @@ class Blow:
     name: str
     commands: tuple[str, ...]
     leaks: bool = False
+    whole: bool = False  # nothing of netfilter is left, and a client by MAC address is unknown: the one limit
 
 
 def tools(*words: str) -> Blow:
@@ -95,7 +101,11 @@ def blows() -> Iterator[Blow]:
     everything = tools("-F", "-t nat -F", "-t mangle -F").commands
     yield Blow("all of it but the guard", (*everything, "ipset flush"))
     yield tools("-t security -F")
-    unguarded = tools("-t security -F").commands
+    yield Blow("each table of iptables by its name", EMPTIED, whole=True)
+    yield Blow("ip xfrm policy flush", UNBLOCKED)
+    yield Blow("nft flush ruleset", FLUSHED, whole=True)
+    yield Blow("control: IPsec policies, and nft flush ruleset", (*UNBLOCKED, *FLUSHED), leaks=True)
+    unguarded = (*tools("-t security -F").commands, *UNBLOCKED)
     for name, commands in (
         ("everything", everything),
         ("TUN_DIR", tools("-t mangle -F TUN_DIR").commands),
@@ -103,7 +113,7 @@ def blows() -> Iterator[Blow]:
         ("an ip rule", ("ip rule del pref 16384",)),
         ("a table", ("ip route flush table 103",)),
     ):
-        yield Blow(f"control: the guard, and {name}", (*unguarded, *commands), leaks=True)
+        yield Blow(f"control: the guards, and {name}", (*unguarded, *commands), leaks=True)
 
 
 @contextmanager
@@ -143,7 +153,7 @@ def strike(lab: LanLab, policy: str, blow: Blow) -> None:
         control=control,
         dropped=dropped,
         sent=sent,
-        wanted=blow.leaks,
+        wanted=blow.leaks or (blow.whole and policy == "MAC addresses"),
     )
     mend(lab, POLICIES[policy])
 
@@ -165,21 +175,43 @@ def kept(lab: LanLab) -> Iterator[None]:
 
 
 def window(lab: LanLab) -> None:
-    """How long everything is open after all tables are emptied, the guard's too, until ``run`` has put it back."""
-    blow = ";".join(
-        f"{tool} {words}" for tool in TOOLS for words in ("-F", "-t nat -F", "-t mangle -F", "-t security -F")
-    )
+    """All of netfilter is flushed, and ``run`` puts it back: how long that takes, and what leaves meanwhile."""
     times = []
     with kept(lab), strays() as found, Traffic():
         for _ in range(5):
             time.sleep(1.5)
             begin = time.monotonic()
-            run("sh", "-c", blow)
+            run("sh", "-c", ";".join((*EMPTIED, *FLUSHED)))
             while any("-o wgc1" not in run(f"{tool}-save", "-t", "security") for tool in TOOLS):
                 time.sleep(0.005)
             times.append(round((time.monotonic() - begin) * 1e3))
     control = found.pop("control") + found.pop("dropped")
     report("window", milliseconds=times, strays=sum(found.values()), control=control)
+
+
+def unblocked(lab: LanLab) -> None:
+    """How long the IPsec policies are gone, with ``run``, when somebody takes them away."""
+    times = []
+    with kept(lab), Namespaces({}) as namespaces:
+        whole = xfrm.blocks(namespaces, NODE)
+        for _ in range(5):
+            time.sleep(1.5)
+            begin = time.monotonic()
+            run(*UNBLOCKED[0].split())
+            while xfrm.blocks(namespaces, NODE) != whole:
+                time.sleep(0.005)
+            times.append(round((time.monotonic() - begin) * 1e3))
+    report("IPsec policies", milliseconds=times, policies=len(whole))
+
+
+def strictly(lab: LanLab) -> None:
+    """The uplink takes strict care of sources (rp_filter): what is excluded is reached, and answers come back."""
+    Path("/proc/sys/net/ipv4/conf", EXITS["wan"][0], "rp_filter").write_text("1")
+    kinds = ("tcp", "udp", "icmp")
+    probes = [Probe(client, v, kind, "exempt") for client in lan_router.CLIENTS for v in (4, 6) for kind in kinds]
+    answers = send_all(probes)
+    lost = [str(probe) for probe in probes if probe.client != "lan99" and answers[probe] not in ("wan", "answered")]
+    report("strict source check", lost=lost, probes=len(probes))
 
 
 def another_device(lab: LanLab) -> None:
@@ -213,7 +245,9 @@ def main(names: Iterable[str]) -> None:
         for blow in list(blows()):
             strike(lab, name, blow)
     lab.apply(BASE)
+    strictly(lab)
     window(lab)
+    unblocked(lab)
     another_device(lab)
     sys.stdout.flush()
     os._exit(0)  # the servers' thread has no end

@@ -28,6 +28,7 @@ def snapshot() -> dict[str, str]:
         "routes": ["ip", "route", "show", "table", "all"],
         "routes6": ["ip", "-6", "route", "show", "table", "all"],
         "sets": ["ipset", "save"],
+        "IPsec policies": ["ip", "xfrm", "policy"],
         "settings": ["sysctl", "-a", "--pattern", r"^net\.ipv[46]\."],
     }
     found = {}
@@ -49,6 +50,7 @@ def stop_leaves_everything(lab: LanLab) -> None:
     ip("rule", "add", "pref", "16384", "fwmark", "0x70000000/0x70000000", "lookup", "main")
     ip("rule", "add", "pref", "200", "fwmark", "0x7", "lookup", "main")
     ip("-6", "rule", "add", "pref", "16385", "fwmark", "0x9", "lookup", "main")
+    ip("xfrm", "policy", "add", "src", "192.168.50.10/32", "dst", "192.0.2.0/24", "dir", "fwd", "action", "block")
     run("ipset", "create", "mine", "hash:ip")
     run("iptables", "-t", "mangle", "-N", "MINE")
     run("iptables", "-t", "mangle", "-A", "PREROUTING", "-i", "br0", "-p", "47", "-j", "MINE")
@@ -77,6 +79,7 @@ def order(lab: LanLab) -> None:
 
 COLLISIONS: tuple[tuple[str, str], ...] = (
     ("ip rule add pref 5210 fwmark 0x10000/0xff0000 lookup main", "ip rule del pref 5210"),
+    ("ip rule add pref 5211 fwmark 0x1000000/0x1000000 lookup 7", "ip rule del pref 5211"),
     ("ip route add local default dev lo table 101", "ip route del local default table 101"),
     (
         "iptables -t mangle -N TAKEN; iptables -t mangle -A TAKEN -p 47 -j DROP",

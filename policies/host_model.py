@@ -93,6 +93,7 @@ class TunnelNames:
     mark_mask: int = 0x00FF0000
     mark_shift: int = 16
     refuse_pref: int = 16383
+    judged_mark: int = 0x01000000  # of what the chains have let past; see docs/host.md, "When strangers flush"
     hash_file: str = "/tmp/tunnel_director/tun_dir_rules.sha256"
 
     @property

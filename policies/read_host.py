@@ -172,6 +172,7 @@ def _tunnel_names(section: Section) -> TunnelNames:
         mark_mask=section.read("mark_mask", word32, TunnelNames.mark_mask),
         mark_shift=section.read("mark_shift", integer(0, 31), TunnelNames.mark_shift),
         refuse_pref=section.read("refuse_pref", preference, base - 1),
+        judged_mark=section.read("judged_mark", word32, TunnelNames.judged_mark),
         hash_file=section.read("hash_file", absolute_path, TunnelNames.hash_file),
     )
 

@@ -116,6 +116,9 @@ def mark_fields_are_sound(case: HostCase) -> Found:
     if xray.fwmark_mask & names.mark_mask:
         message = f"{xray.fwmark_mask:#x} and tunnel_director.mark_mask {names.mark_mask:#x} share bits"
         yield "advanced.xray.fwmark_mask", f"{message}: each needs bits of its own"
+    if names.judged_mark & (xray.fwmark_mask | names.mark_mask):
+        message = f"{names.judged_mark:#x} needs bits of its own, outside xray.fwmark_mask {xray.fwmark_mask:#x}"
+        yield "advanced.tunnel_director.judged_mark", f"{message} and mark_mask {names.mark_mask:#x}"
 
 
 def preferences_apart(case: HostCase) -> Found:

@@ -39,9 +39,11 @@ def country(*networks: str) -> Country:
     return Country(Prefixes.of(family, [ip_network(it) for it in networks]), "test", 0.0, None)
 
 
+LAN = frozenset({ip_network("192.168.50.0/24"), ip_network("fd00:50::/64")})
+IPV6 = frozenset({ip_network("fd81::/64")})
 NODE_FACTS = NodeFacts(
     tables={"ovpnc3": 103},
-    links={"br0": NodeLink(True, True), "wgc1": NodeLink(True, True), "wgc2": NodeLink(True, False)},
+    links={"br0": NodeLink(True, LAN), "wgc1": NodeLink(True, IPV6), "wgc2": NodeLink(True, frozenset())},
     servers={"203.0.113.10": (ip_address("203.0.113.10"),)},
     countries={
         (code, family): country(ranges)

@@ -14,6 +14,7 @@ from policies.errors import DocumentError
 RESERVED_TABLES = (253, 254, 255)  # default, main, local
 KERNELS_PREFERENCES = (0, 32766, 32767)
 VALID_MARK, STRICT = "net/ipv4/conf/all/src_valid_mark", "net/ipv4/conf/all/rp_filter"
+NO_POLICIES = "net/ipv4/conf/all/disable_policy"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _preferences(machine: Machine, wanted: HostState) -> Iterator[Finding]:
 def _marks(machine: Machine, wanted: HostState) -> Iterator[Finding]:
     places: tuple[ForeignRule | ForeignMark, ...] = (*machine.rules, *machine.marks)
     for found in places:
-        taken = [it for it in _state(wanted, found.namespace).rules if it.mask & found.mask and it.mark]
+        taken = [it for it in _state(wanted, found.namespace).marked if it.mask & found.mask and it.mark]
         if not taken or not found.mask:
             continue
         tool = whose(found.mark, found.mask)
@@ -182,6 +183,12 @@ def _settings(machine: Machine, wanted: HostState) -> Iterator[Finding]:
                 at(name),
                 "net.ipv4.conf.all.rp_filter is 1: replies that come by another way than the main table's are dropped",
                 ours,
+            )
+        if machine.settings.get((name, NO_POLICIES)) == "1" and state.blocks:
+            yield Finding(
+                at(name),
+                "net.ipv4.conf.all.disable_policy is 1: what holds when all of netfilter is flushed is switched off",
+                "sysctl -w net.ipv4.conf.all.disable_policy=0, also in /etc/sysctl.d",
             )
 
 

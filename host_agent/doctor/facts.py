@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from host_agent.doctor.checks import STRICT, VALID_MARK, Backend, ForeignMark, Machine, Trial
+from host_agent.doctor.checks import NO_POLICIES, STRICT, VALID_MARK, Backend, ForeignMark, Machine, Trial
 from host_agent.doctor.others import others, places
 from host_agent.drivers import netfilter, nftables, wireguard
 from host_agent.drivers.chain_outline import MARK
@@ -62,6 +62,11 @@ TRIALS = (
         ("iptables -w -t security -A FORWARD -j DROP",),
         KERNEL.format("IP_NF_SECURITY", "iptable_security") + "; or advanced.tunnel_director.guard_table: filter",
     ),
+    (
+        "IPsec policies, which hold when all of netfilter is flushed",
+        ("ip xfrm policy add src 192.0.2.1/32 dst 0.0.0.0/0 dir fwd mark 0 mask 0xffffffff action block",),
+        KERNEL.format("XFRM_USER", "xfrm_user"),
+    ),
 )
 
 
@@ -72,7 +77,7 @@ def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
     for name in places(wanted, namespaces):
         with namespaces.inside(name):
             marks += _marks(name)
-            for key in (VALID_MARK, STRICT):
+            for key in (VALID_MARK, STRICT, NO_POLICIES):
                 with suppress(OSError):
                     settings[name, key] = Path("/proc/sys", key).read_text().strip()
     return Machine(
@@ -89,12 +94,13 @@ def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
 
 
 def _marks(name: str) -> Iterator[ForeignMark]:
-    """Rules of others that set marks: ``--set-xmark value/mask``, as iptables-save prints every form of it."""
+    """Rules of others that set marks, as iptables-save prints every form of them; a connection's may be any."""
     for tool in ("iptables-save", "ip6tables-save"):
         for line in _said(tool, "-t", "mangle").splitlines():
-            found = re.search(r"--set-xmark (0x[0-9a-f]+)/(0x[0-9a-f]+)", line)
+            found = re.search(r"--set-xmark (0x[0-9a-f]+)/(0x[0-9a-f]+)|--restore-mark --nfmask (0x[0-9a-f]+)", line)
             if found and not COMMENT.search(line):
-                yield ForeignMark(name, int(found[1], 16), int(found[2], 16), line.removeprefix("-A "))
+                mark, mask = int(found[1] or "0", 16), int(found[2] or found[3], 16)
+                yield ForeignMark(name, mark, mask, line.removeprefix("-A "))
 
 
 def _programs() -> frozenset[str]:

@@ -8,15 +8,16 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 
 from host_agent.countries.gather import recall
 from host_agent.countries.values import Country, Key, Settings, settings
-from host_agent.drivers import netlink
+from host_agent.drivers import netlink, xfrm
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.facts.names import Lookup
 from host_agent.facts.values import NodeFacts, NodeLink
-from host_agent.state import MAIN_TABLE, NODE, Route
+from host_agent.state import MAIN_TABLE, NODE, IPNetwork, Route
 from policies.host_model import MAIN, Director
 
 Countries = Callable[[Iterable[str], Settings, Path, float], Mapping[Key, Country]]
@@ -39,6 +40,7 @@ def survey_node(
         servers={name: lookup(name, missing).addresses for name in director.xray.servers},
         countries=known,
         obstacles=tuple(_obstacles(director)),
+        blocks=xfrm.works(),
         hash_file=_is_safe(Path(director.advanced.tunnel_director.hash_file).parent),
     )
 
@@ -85,10 +87,12 @@ def routing_tables() -> dict[str, int]:
 def _links() -> dict[str, NodeLink]:
     with Namespaces({}) as namespaces:
         rtnetlink = namespaces.netlink(NODE)
-        given = netlink.all_addresses(rtnetlink)
-        with_ipv6 = {it.link for it in given if it.address.version == 6 and not it.address.is_link_local}
         found = netlink.links(rtnetlink)
-    return {link.name: NodeLink(link.up, link.index in with_ipv6) for link in found.values()}
+        networks: dict[int, set[IPNetwork]] = {link.index: set() for link in found.values()}
+        for it in netlink.all_addresses(rtnetlink):
+            if not it.address.is_link_local:
+                networks.setdefault(it.link, set()).add(ip_network((it.address, it.length), strict=False))
+    return {link.name: NodeLink(link.up, frozenset(networks[link.index])) for link in found.values()}
 
 
 def _routes(director: Director, tables: Mapping[str, int]) -> frozenset[Route]:

@@ -15,7 +15,7 @@ from host_agent.countries.values import Country, Key
 from host_agent.facts.identity import Identity
 from host_agent.facts.names import Answer
 from host_agent.facts.profile import Profile
-from host_agent.state import Route, Secret
+from host_agent.state import IPNetwork, Route, Secret
 
 XraySyntax = Literal["xray", "v2ray 4", "v2ray 5"]
 
@@ -36,7 +36,11 @@ class NodeLink:
     """An interface of the node, whoever made it."""
 
     up: bool
-    ipv6: bool  # it has an IPv6 address that is not link-local
+    networks: frozenset[IPNetwork]  # of its addresses, but the link-local ones
+
+    @property
+    def ipv6(self) -> bool:
+        return any(network.version == 6 for network in self.networks)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class NodeFacts:
     routes: frozenset[Route] = frozenset()  # others', in the tables that are tunnels
     dead: frozenset[str] = frozenset()  # tunnels whose health probe fails
     obstacles: tuple[str, ...] = ()  # settings of this machine that keep the policy from working, with the cure
+    blocks: bool = True  # the kernel has IPsec policies
     hash_file: bool = True  # the directory of the hash file is root's, or can be made
 
 

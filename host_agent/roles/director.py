@@ -15,6 +15,7 @@ from host_agent.facts.values import Facts, NodeFacts
 from host_agent.prefixes import Prefixes
 from host_agent.roles import director_tunnels as tunnels
 from host_agent.roles import director_xray as xray
+from host_agent.roles.director_blocks import blocks
 from host_agent.roles.director_chains import (
     jumps,
     nameless_are_blocked,
@@ -26,8 +27,13 @@ from host_agent.roles.director_chains import (
 from host_agent.roles.director_guard import guard
 from host_agent.roles.director_sides import SIDES, Side
 from host_agent.roles.director_tunnels import Slot
-from host_agent.state import NODE, Chain, File, HostState, IpSet, NamespaceState, Route, Rule, combine
+from host_agent.state import DEGRADED, NODE, Chain, File, HostState, IpSet, NamespaceState, Route, Rule, combine
 from policies.host_model import Director
+
+NO_BLOCKS = (
+    f"{DEGRADED}this kernel has no IPsec policies, so that nothing holds clients when all of netfilter is flushed;"
+    " modprobe xfrm_user"
+)
 
 
 def director(policy: Director, facts: Facts) -> HostState:
@@ -45,6 +51,7 @@ def director(policy: Director, facts: Facts) -> HostState:
         *_absent_lan(policy, facts.node),
         *tunnels.waiting(slots, facts.node),
     )
+    said += () if facts.node.blocks else (NO_BLOCKS,)
     said += _blocked_ipv6(policy, slots) if facts.ipv6 else ()
     files = _hash_file(policy, whole) if facts.node.hash_file else frozenset()
     return combine([whole, HostState(files=files, waiting=said)])
@@ -65,7 +72,8 @@ def _side(policy: Director, side: Side, slots: tuple[Slot, ...], facts: Facts) -
     if to_tunnels:
         chains.add(Chain(side.family, "mangle", names.chain, tunnel_chain(policy, to_tunnels)))
     refused = Rule(names.refuse_pref, 0, None, None, names.refused, names.mark_mask, side.family)
-    state = NamespaceState(rules=frozenset({refused}))
+    kept = blocks(policy, side, to_xray, to_tunnels, facts.node)
+    state = NamespaceState(rules=frozenset({refused}), blocks=kept)
     if with_xray:
         sets |= _xray_sets(policy, side, facts.node)
         chains.add(Chain(side.family, "mangle", policy.advanced.xray.chain, xray.chain(policy, side, to_xray)))

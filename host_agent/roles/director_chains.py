@@ -10,6 +10,7 @@ from host_agent.roles.director_tunnels import Slot, interfaces
 from host_agent.state import Chain, FilterRule, filter_rule
 from policies.host_model import Client, Director, Treatment
 
+EVERY_BIT = 0xFFFFFFFF
 CLAMP = "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
 
 
@@ -100,7 +101,8 @@ def _nameless(director: Director, side: Side, slots: tuple[Slot, ...]) -> Iterat
 
 
 def jumps(director: Director, to_xray: bool, to_tunnels: bool) -> tuple[FilterRule, ...]:
-    """Of mangle PREROUTING: XRAY_TPROXY first; TUN_DIR behind the system's interface marks, for what has no mark."""
+    """Of mangle PREROUTING: XRAY_TPROXY first; TUN_DIR behind the system's interface marks, for what has no mark; then
+    a mark for what has none at all, so that it is seen to have been judged."""
     names = director.advanced.tunnel_director
     found = [filter_rule(f"-j {director.advanced.xray.chain}")] if to_xray else []
     if to_tunnels:
@@ -110,6 +112,10 @@ def jumps(director: Director, to_xray: bool, to_tunnels: bool) -> tuple[FilterRu
             )
             for link in director.advanced.lan.interfaces
         ]
+    if found:  # what has been let past until here
+        mark = f"{names.judged_mark:#x}/{names.judged_mark:#x}"
+        judged = f"-m mark --mark 0x0/{EVERY_BIT:#x} -j MARK --set-xmark {mark}"
+        found.append(filter_rule(judged, placement="after interface marks"))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from host_agent.roles import director_xray as xray
 from host_agent.roles.director_rulings import DNS, Ruling
 from host_agent.roles.director_sides import Side, active, macs, source
 from host_agent.roles.director_tunnels import Slot
-from host_agent.state import MAIN_TABLE, NAME, Chain, IPNetwork, filter_rule
+from host_agent.state import NAME, Chain, IPNetwork, filter_rule
 from policies.host_model import Director
 
 
@@ -91,7 +91,7 @@ def _checked(ruling: Ruling, side: Side, facts: NodeFacts) -> Iterator[str]:
     slot = ruling.outcome
     if not isinstance(slot, Slot):
         yield _verdict(ruling.match, _may_pass(ruling, keeps=True))
-    elif not slot.tunnel.treatment.kill_switch or any(it.table == MAIN_TABLE for it in slot.ways):
+    elif not slot.keeps:
         yield _verdict(ruling.match, passes=True)
     else:
         yield from (f"{ruling.match} {exit} -j RETURN" for exit in _exits(slot, side, facts))

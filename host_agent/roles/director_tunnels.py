@@ -42,6 +42,11 @@ class Slot:
     def is_main(self) -> bool:
         return self.tunnel.name == MAIN
 
+    @property
+    def keeps(self) -> bool:
+        """What it cannot carry is refused: the kill switch."""
+        return self.tunnel.treatment.kill_switch and all(it.table != MAIN_TABLE for it in self.ways)
+
 
 def slots(director: Director, facts: NodeFacts) -> tuple[Slot, ...]:
     """The tunnels that have clients, by their position. One without clients takes no slot."""

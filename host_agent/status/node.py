@@ -17,6 +17,7 @@ from host_agent.state import (
     FAMILY_OPTION,
     NODE,
     OWNER,
+    SHARED,
     Chain,
     Family,
     HostState,
@@ -98,6 +99,8 @@ def kernel(wanted: HostState, found: HostState, rules: Iterable[Counted]) -> tup
         own = sorted((rule for rule in there.rules if rule.family == family), key=_preference)
         if own:
             rows.append(_row(f"ip{option} rule show", map(str, own), "rule"))
+    if there.blocks:
+        rows.append(_row("ip xfrm policy", sorted(map(str, there.blocks)), "block"))
     tables = sorted({(route.table, route.destination.version) for route in there.routes})
     for table, version in tables:
         routes = [it for it in there.routes if (it.table, it.destination.version) == (table, version)]
@@ -146,7 +149,7 @@ def items(rules: Iterable[Counted]) -> tuple[ItemRow, ...]:
 def _outcomes(rules: Iterable[Counted]) -> Iterator[tuple[Counted, str]]:
     for rule in rules:
         end = OUTCOME.search(rule.rule)
-        if not rule.item or not end or "! --match-set" in rule.rule:  # the last: others' packets
+        if not rule.item or not end or "! --match-set" in rule.rule or rule.chain in SHARED:  # others' packets, too
             continue
         if rule.table != DECIDING:
             if end[1] == "DROP":

@@ -22,7 +22,7 @@ def test_stop_leaves_the_machine_byte_for_byte_as_it_was(found: dict[str, dict[s
 
 def test_the_jumps_stand_where_the_document_says(found: dict[str, dict[str, Any]]) -> None:
     """XRAY_TPROXY first; TUN_DIR behind the last interface mark of the system, also one that came later."""
-    assert found["order"]["rules"] == ["XRAY_TPROXY", "RETURN", "MARK", "MINE", "MARK", "TUN_DIR"]
+    assert found["order"]["rules"] == ["XRAY_TPROXY", "RETURN", "MARK", "MINE", "MARK", "TUN_DIR", "MARK"]
     assert found["order"]["answers"] == ["vpn1", "xray"]
 
 
@@ -30,6 +30,7 @@ def test_what_belongs_to_others_is_refused_before_anything_is_touched(found: dic
     said = found["collisions"]["said"]
     assert [line.split(" is not ours")[0].split(" (")[0] for line in said] == [
         "node: ip rule pref 5210 fwmark 0x10000/0xff0000",
+        "node: ip rule pref 5211 fwmark 0x1000000/0x1000000",
         "node: route local default dev lo table 101",
         "node: iptables mangle TAKEN",
         "node: ipset THEIRS",

@@ -155,10 +155,11 @@ def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: No
     assert looked.returncode == 1 and looked.stdout.splitlines()[-1].endswith("something is in the way")
     for words in ("ct101: ip rule pref 200 fwmark 0x100/0x3f00 lookup 7 of", "warp: route 198.51.100.7/32 dev lo of"):
         assert f"in the way: {words} another program" in looked.stdout
+    node.inside("ct101", "iptables", "-t", "mangle", "-A", "PREROUTING", "-j", "CONNMARK", "--restore-mark")
     ill = node.agent("doctor", "--json")
     assert ill.returncode == 1
     said = " ".join(f"{it['what']} {it['cure']}" for it in json.loads(ill.stdout)["findings"])
-    for words in ("preference of ours", "mwan3", "bridge theirs has no fail_mode", "rp_filter is 1"):
+    for words in ("preference of ours", "mwan3", "bridge theirs has no fail_mode", "rp_filter is 1", "CONNMARK --rest"):
         assert words in said
     assert "ordinary" not in said, "a bridge without a controller is meant to forward"
     node.policy = node.state / "none.json"

@@ -26,6 +26,7 @@ EXAMPLES = {number: load_policy(DOCUMENTS / f"vpn-director-{number}.json") for n
 SET_DNS = ["-p udp -m udp --dport 53", "-p tcp -m tcp --dport 53"]
 TPROXY = "-j TPROXY --on-port 12345 --tproxy-mark 0x100/0x100"
 ADDED = ("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4")
+JUDGED = "-m mark --mark 0x0/0xffffffff -j MARK --set-xmark 0x1000000/0x1000000"
 W1: dict[str, Any] = {"clients": ["192.168.50.10"]}
 
 
@@ -72,7 +73,7 @@ def test_xray_tproxy_is_the_documents_chain_in_its_order() -> None:
         "-j MARK --set-xmark 0xff0000/0xff0000",
         "-m mark --mark 0xff0000/0xff0000 -j RETURN",
     ]
-    assert chain(wanted, "PREROUTING") == ["-j XRAY_TPROXY"]
+    assert chain(wanted, "PREROUTING") == ["-j XRAY_TPROXY", JUDGED]
     assert "rule pref 200 iif br0 fwmark 0x100/0x100 lookup 100" in rules(wanted)
     assert "route local default dev lo table 100" in map(str, node(wanted).routes)
     assert {ipset.name for ipset in node(wanted).sets} == {"XRAY_CLIENTS", "XRAY_SERVERS", "ru"}
@@ -86,7 +87,7 @@ def test_tun_dir_is_the_documents_chain() -> None:
         "-s 192.168.1.5/32 -m set --match-set ru dst -j RETURN",
         f"-s 192.168.1.5/32 {unmarked} {mark}",
     ]
-    assert chain(wanted, "PREROUTING") == [f"-i br0 {unmarked} -j TUN_DIR"]
+    assert chain(wanted, "PREROUTING") == [f"-i br0 {unmarked} -j TUN_DIR", JUDGED]
     assert rules(wanted) == [
         "rule pref 16383 fwmark 0xff0000/0xff0000 prohibit",
         "rule pref 16384 fwmark 0x10000/0xff0000 lookup 103",
@@ -209,7 +210,7 @@ def test_a_jump_in_the_wrong_place_is_put_right() -> None:
     (jumps,) = (
         it for it in node(wanted).chains if (it.family, it.name) == ("ipv4", "PREROUTING") and it.table == "mangle"
     )
-    assert [rule.placement for rule in jumps.rules] == ["top", "after interface marks"]
+    assert [rule.placement for rule in jumps.rules] == ["top", *["after interface marks"] * 2]
     found = damaged(wanted, chains=node(wanted).chains - {jumps} | {replace(jumps, rules=jumps.rules[::-1])})
     assert len(plan(wanted, found)) == 1
 
@@ -250,7 +251,7 @@ def test_every_name_can_be_another() -> None:
         "xray": {"tproxy_port": 1, "route_table": 7, "rule_pref": 8, "fwmark": "0x1", "fwmark_mask": "0x3",
                  "chain": "C1", "guard": "G1", "clients_ipset": "S1", "servers_ipset": "S2"},
         "tunnel_director": {"chain": "C2", "guard": "G2", "guard_table": "filter", "pref_base": 900,
-                            "mark_mask": "0xf000", "mark_shift": 12, "refuse_pref": 950},
+                            "mark_mask": "0xf000", "mark_shift": 12, "refuse_pref": 950, "judged_mark": 16},
         "lan": {"interfaces": ["lan0", "lan1"]},
     }  # fmt: skip
     wanted = state({"xray": W1, **with_tunnels(wgc1=W1), "advanced": names})
@@ -262,7 +263,8 @@ def test_every_name_can_be_another() -> None:
     ]
     assert own[-1] == "rule pref 950 fwmark 0xf000/0xf000 prohibit" and "fwmark 0x1000/0xf000" in own[2]
     text = " ".join(COMMENT.sub("", rule.arguments) for it in node(wanted).chains for rule in it.rules)
-    assert "0xff0000" not in text and "XRAY" not in text and "br0" not in text
+    assert "0xff0000" not in text and "0x1000000" not in text and "XRAY" not in text and "br0" not in text
+    assert chain(wanted, "PREROUTING")[-1] == "-m mark --mark 0x0/0xffffffff -j MARK --set-xmark 0x10/0x10"
 
 
 def test_the_hash_file_follows_the_rules() -> None:

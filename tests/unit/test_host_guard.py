@@ -133,7 +133,23 @@ def test_the_guard_can_stand_in_the_table_filter() -> None:
 def test_without_the_guard_a_leak_is_seen() -> None:
     kernel = in_force(state({"xray": {"clients": ["192.168.50.10"]}}))
     right = decisions(kernel)
-    assert leaks(changed(kernel, chains={}), right)
+    assert leaks(changed(kernel, chains={}, blocks=set()), right)
+    assert not leaks(changed(kernel, chains={}), right)
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS * 4))
+def test_nor_does_all_of_netfilter_at_once(seed: int) -> None:
+    """Only clients by MAC address: that nobody but netfilter knows."""
+    document = without_open_doors(random_document(random.Random(seed)))
+    groups = [document.get("xray", {}), *document["tunnel_director"]["tunnels"].values()]
+    by_mac = {client for group in groups for client in group.get("clients", ()) if client.count(":") == 5}
+    kernel = in_force(state(document))
+    right = decisions(kernel)
+    flushed = changed(kernel, chains={})
+    let_out = {packet: "wan" if packet.mac in by_mac else way for packet, way in right.items()}
+    let_ask = {packet: "router" if packet.mac in by_mac else way for packet, way in right.items()}
+    assert not leaks(flushed, right, let_out, let_ask)
+    assert not leaks(changed(flushed, sets={}, rules=[], routes={}), right, let_out, let_ask)
 
 
 def guard(document: dict[str, Any], **facts: Any) -> list[str]:
@@ -238,9 +254,10 @@ def test_a_client_more_or_less_needs_no_guard_for_two_policies() -> None:
     """The laxer of the two guards is one for both: it stands while the set changes."""
     few, many = ["192.168.50.10"], ["192.168.50.10", "192.168.50.20"]
     changed, back = client_steps(few, many), client_steps(many, few)
-    assert [words.split()[0] for words in changed] == ["ipset", "iptables"], "then the stricter guard"
-    assert [words.split()[0] for words in back] == ["iptables", "ipset"], "first the laxer guard"
-    assert all("_1" not in words for words in (*changed, *back)) and "TUN_GUARD" in changed[1]
+    policies = ["node:"] * 3
+    assert [words.split()[0] for words in changed] == ["ipset", *policies, "iptables"], "then the stricter guard"
+    assert [words.split()[0] for words in back] == ["iptables", "ipset", *policies], "first the laxer guard"
+    assert all("_1" not in words for words in (*changed, *back)) and "TUN_GUARD" in changed[-1]
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,10 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {  # document, path, words o
         advanced(tunnel_director={"mark_mask": "0x00f50000"}), "advanced.tunnel_director.mark_mask", "no field"),
     "a shift beside the mask": (
         advanced(tunnel_director={"mark_shift": 8}), "advanced.tunnel_director.mark_mask", "begins at bit 8"),
+    "what is let past marked as a tunnel's": (
+        advanced(tunnel_director={"judged_mark": "0x1010000"}), "advanced.tunnel_director.judged_mark", "of its own"),
+    "what is let past marked as Xray's": (
+        advanced(tunnel_director={"judged_mark": "0x100"}), "advanced.tunnel_director.judged_mark", "of its own"),
     "preferences that collide": (advanced(xray={"rule_pref": 16384}), "advanced.xray.rule_pref", "one of"),
     "a built-in chain": (advanced(xray={"chain": "PREROUTING"}), "advanced.xray.chain", "expected a chain's name"),
     "one chain for both": (advanced(xray={"chain": "TUN_DIR"}), "advanced.tunnel_director.chain", "chain of its own"),

@@ -143,7 +143,7 @@ def _apply(policy: Policy, arguments: argparse.Namespace, output: Output) -> int
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir, countries=gather)
     wanted = desired(policy, facts)
     with Namespaces({**last_good.namespaces(arguments.state_dir, arguments.node), **facts.namespaces}) as namespaces:
-        found = actual.read(wanted, namespaces)
+        found = actual.read_whole(wanted, namespaces)
         operate.before_apply(arguments, found, plan(wanted, found), facts, namespaces)
         count = apply(wanted, namespaces, arguments.state_dir, output.done)
         former_settings.give_back(arguments.state_dir, wanted, namespaces)
@@ -162,7 +162,7 @@ def _look(policy: Policy, problems: list[str], arguments: argparse.Namespace, ou
     wanted = desired(policy, facts)
     more: dict[str, object] = {"problems": problems} if problems else {}
     with Namespaces(facts.namespaces) as namespaces:
-        found = actual.read(wanted, namespaces)
+        found = actual.read_whole(wanted, namespaces)
         if arguments.verb == "plan":
             if found.strangers:
                 raise Conflict(*sorted(map(str, found.strangers)))

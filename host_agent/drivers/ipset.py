@@ -22,7 +22,7 @@ from host_agent.state import IPSET_NAME, IpSet
 
 MARK = 0x5052  # "PR", as in the cookies of our flow entries
 ASIDE = "PRIVACY_ROUTER_ASIDE"  # sets are built under this name
-READ_WHOLE = 4096  # sets with no more entries than this are always read with all of them
+READ_WHOLE = 4096  # sets with no more entries than this are always read with all of them, larger ones when doubted
 
 PATIENCE = 0.5  # seconds to wait for another program's listing of a set to end
 UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
@@ -54,10 +54,8 @@ class Kernel(NetlinkSocket):
 
 
 def look(wanted: Iterable[IpSet] = (), memory: Memory | None = None) -> Reading:
-    """The sets of the namespace. Ours are judged by every entry, the large ones by count and digest of what was put in.
-
-    What this cannot see: that somebody exchanged entries of a set with more than READ_WHOLE of them one for one.
-    ``read_whole`` does.
+    """The sets of the namespace. Ours are judged by every entry; large ones by count and digest of what was put in,
+    which does not show that somebody exchanged entries one for one, unless the memory doubts them.
     """
     wishes = {ipset.name: ipset for ipset in wanted}
     memory = memory or Memory()
@@ -73,13 +71,6 @@ def look(wanted: Iterable[IpSet] = (), memory: Memory | None = None) -> Reading:
 def read() -> frozenset[IpSet]:
     """Our sets, as ``look`` sees them."""
     return look().ours
-
-
-def read_whole() -> frozenset[IpSet]:
-    """Our sets, by every entry."""
-    with Kernel() as kernel:
-        ours = [header for header in _headers(kernel) if _is_ours(header)]
-        return frozenset(_by_entry(header, _listed(kernel, header.name), None) for header in ours)
 
 
 def entries(name: str, family: Family) -> tuple[bytes, ...]:
@@ -186,7 +177,13 @@ def _is_ours(header: wire.Header) -> bool:
 
 def _judged(kernel: Kernel, header: wire.Header, wish: IpSet | None, memory: Memory) -> IpSet:
     if header.start_value is not None and header.count > READ_WHOLE:
-        return IpSet(header.name, FAMILY_NAMES[header.family], Seal(header.count, header.start_value))
+        put_in = IpSet(header.name, FAMILY_NAMES[header.family], Seal(header.count, header.start_value))
+        if header.name not in memory.doubted:
+            return put_in
+        found = _by_entry(header, _listed(kernel, header.name), wish)
+        if found == put_in:
+            memory.doubted.discard(header.name)
+        return found
     listing = _listed(kernel, header.name)
     remembered, known = memory.sets.get(header.name, ([], None))
     if known is None or known.family != FAMILY_NAMES[header.family] or remembered != listing:

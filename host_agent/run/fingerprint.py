@@ -1,7 +1,7 @@
 """Cheap readings that tell whether anything of ours can have changed since the last whole reading.
 
 They cost a millisecond or two, a whole reading some five times that. What they cannot see (a file, a WireGuard peer,
-what ``ipset.look`` cannot see of a large set) the next whole reading sees.
+an entry exchanged in a large set whose turn has not come) the next whole readings see.
 """
 
 from __future__ import annotations

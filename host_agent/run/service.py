@@ -31,6 +31,7 @@ from host_agent.run.policy import Places, PolicyFile, Source
 from host_agent.run.probe import judged_tunnels, probes
 from host_agent.run.ranges import Ranges
 from host_agent.run.round import Reconciler, Round
+from host_agent.run.turns import Turn, following
 from host_agent.run.watch import Watch
 from host_agent.state import HostState, NamespaceState
 from host_agent.words import counted
@@ -43,7 +44,7 @@ class Timing:
     """Seconds."""
 
     look: float = 0.5  # between cheap readings: chains and sets say nothing when they change
-    whole: float = 10.0  # between whole readings
+    whole: float = 10.0  # between whole readings, each with every entry of one large set, in turn
     names: float = 60.0  # between questions to the name server
     busy: float = 0.1  # until the next try while another run holds the lock
     gap: float = 0.03  # from one round to the next, at least
@@ -76,6 +77,7 @@ class Keeper:
         self._facts: Facts | None = None
         self._seen_routing: Mapping[str, NamespaceState] = {}
         self._seen_rest: tuple[Mapping[str, int], int] = ({}, 0)
+        self._turn: Turn | None = None  # the large set that was doubted last
         self._inodes: dict[str, int] = {}
         self._programs: list[int] = []  # process ids of ours
         self._unsettled = True  # a new policy or new facts are not in force yet
@@ -124,6 +126,8 @@ class Keeper:
             if now >= health:
                 self._look_at_tunnels(now)
                 health = now + self._timing.health
+            if now >= whole:
+                self._doubt_next()
             again = self._unsettled if self._retry is None else now >= self._retry
             due = now >= whole or again or bool(causes - {"kernel"})
             if due or causes or now >= look:
@@ -170,6 +174,12 @@ class Keeper:
             self._programs = [process.pid for process in daemon.processes()]
         self._watch.follow(self._namespaces, there, self._programs)
         return there
+
+    def _doubt_next(self) -> None:
+        self._turn = following(self._wanted, self._turn)
+        if self._turn is not None:
+            namespace, name = self._turn
+            self._namespaces.memory(namespace).doubted.add(name)
 
     def _look_at_routing(self, there: Mapping[str, int], now: float) -> Mapping[str, NamespaceState]:
         seen = routing(self._namespaces, self._wanted, there)

@@ -32,6 +32,11 @@ def run(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
+def whole() -> frozenset[IpSet]:
+    """Our sets, by every entry."""
+    return ipset.look(memory=Memory(doubted={it.name for it in ipset.read()})).ours
+
+
 def a_set(name: str, *networks: str) -> IpSet:
     parsed = [ip_network(network) for network in networks]
     family: Family = "ipv6" if parsed and parsed[0].version == 6 else "ipv4"
@@ -63,7 +68,7 @@ def test_what_is_put_in_place_is_what_ipset_lists_and_what_is_read_back() -> Non
     assert members("ru") == {"192.0.2.0/24", "198.51.100.7", "10.0.0.0/8"}
     assert members("ru6") == {"2001:db8::/32", "2001:db9::1", "8000::/1"}
     assert members("XRAY_CLIENTS") == {"0.0.0.0/1", "128.0.0.0/1"} and members("none") == set()
-    assert ipset.read() == ipset.read_whole() == wanted
+    assert ipset.read() == whole() == wanted
     assert set(run("ipset", "list", "-name").split()) == {"ru", "ru6", "XRAY_CLIENTS", "none"}, "nothing is left aside"
     ipset.remove(wanted)
     assert run("ipset", "list") == ""
@@ -74,7 +79,7 @@ def test_what_is_put_in_place_is_what_ipset_lists_and_what_is_read_back() -> Non
 def test_a_large_set_is_whole_and_sized_from_its_data(family: Family) -> None:
     large = many("us", 100_000, family)
     ipset.replace({large}, ())
-    assert ipset.read() == ipset.read_whole() == {large}
+    assert ipset.read() == whole() == {large}
     assert b"".join(ipset.entries("us", family)) == large.prefixes.packed
     header = run("ipset", "-t", "list", "us")
     assert "Number of entries: 100000" in header and "hashsize 65536 maxelem 151634" in header, "never had to grow"
@@ -128,7 +133,7 @@ def test_every_change_of_a_small_set_is_seen(commands: list[str]) -> None:
     ipset.replace({ours}, ())
     for command in commands:
         run(*command.split())
-    assert ours not in ipset.read() and ours not in ipset.read_whole()
+    assert ours not in ipset.read() and ours not in whole()
 
 
 def test_what_the_short_reading_of_a_large_set_sees_and_what_it_does_not() -> None:
@@ -138,9 +143,25 @@ def test_what_the_short_reading_of_a_large_set_sees_and_what_it_does_not() -> No
     run("ipset", "add", "us", "203.0.113.0/24")
     assert large not in ipset.read()
     run("ipset", "del", "us", first)
-    assert large in ipset.read() and large not in ipset.read_whole(), "one for one: only the whole reading sees it"
+    assert large in ipset.read() and large not in whole(), "one for one: only the whole reading sees it"
     ipset.replace({many("us", ipset.READ_WHOLE + 1, "ipv4", last=1)}, ipset.read())
     assert large not in ipset.read(), "another content of the same size"
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_large_set_is_doubted_until_every_entry_is_as_put_in(family: Family) -> None:
+    large, memory = many("us", ipset.READ_WHOLE + 1, family), Memory(doubted={"us"})
+    ipset.replace({large}, ())
+    assert ipset.look({large}, memory).ours == {large} and not memory.doubted
+    run("ipset", "del", "us", next(iter(large.prefixes)))
+    run("ipset", "add", "us", "203.0.113.0/24" if family == "ipv4" else "fd00::/64")
+    assert ipset.look({large}, memory).ours == {large}, "its turn has not come"
+    memory.doubted.add("us")
+    for _ in range(2):
+        found = ipset.look({large}, memory).ours
+        assert found != {large} and memory.doubted == {"us"}, "nobody has mended it yet"
+    ipset.replace({large}, found)
+    assert ipset.look({large}, memory).ours == {large} and not memory.doubted
 
 
 def test_a_set_in_a_rule_is_replaced_without_the_rule_noticing_but_not_removed() -> None:
@@ -216,7 +237,7 @@ def test_a_kill_at_any_moment_leaves_the_old_content_or_the_new() -> None:
         time.sleep(0.023 * n % 0.2)
         child.kill()
         child.communicate()
-        found = {content.name: content for content in ipset.read_whole()}
+        found = {content.name: content for content in whole()}
         assert found.pop("us") in both and set(found) <= {ipset.ASIDE}
         ipset.replace({many("us", 20_000, "ipv4")}, ipset.read())
         assert ipset.read() == {many("us", 20_000, "ipv4")}
@@ -257,6 +278,6 @@ def test_what_is_wanted_or_was_read_before_is_not_believed_to_be_there(networks:
     run("ipset", "del", "ru", networks[1])
     run("ipset", "add", "ru", networks[1].replace("113", "114").replace("dba", "dbb"))
     for remembered in (memory, Memory()):
-        assert ipset.look({wanted}, remembered).ours == ipset.read_whole() != {wanted}
+        assert ipset.look({wanted}, remembered).ours == whole() != {wanted}
     run("ipset", "destroy", "ru")
     assert ipset.look({wanted}, memory).ours == frozenset()

@@ -15,13 +15,16 @@ from host_examples import wanted
 
 from host_agent.boot import protective
 from host_agent.drivers import events
+from host_agent.drivers.ipset import READ_WHOLE
 from host_agent.plan import plan
+from host_agent.prefixes import Seal
 from host_agent.run.backoff import CALM, FIRST_PAUSE, LIMIT, LONGEST_PAUSE, WINDOW, Ledger
 from host_agent.run.fingerprint import routing_part
 from host_agent.run.log import Log
 from host_agent.run.notify import notify, watchdog_seconds
 from host_agent.run.round import with_its_sockets
-from host_agent.state import HostState, Route
+from host_agent.run.turns import Turn, following
+from host_agent.state import HostState, IpSet, NamespaceState, Route
 from host_agent.steps import Add, MoveLink, ReplaceChains, SetLink, SetSysctl, StartDaemon, script
 
 WANTED = wanted()
@@ -157,6 +160,21 @@ def test_routes_by_links_that_are_down_wait_for_the_link() -> None:
     strange = Route(next(iter(state.routes)).destination, link="warp0", table=77)
     _, there = routing_part(state, replace(state, routes=state.routes | {strange}))
     assert strange in there.routes, "what nobody asked for is seen"
+
+
+# --- what is read whole
+
+
+def test_each_large_set_has_its_turn_and_no_other_set() -> None:
+    def a_set(name: str, count: int) -> IpSet:
+        return IpSet(name, "ipv4", Seal(count, 1))
+
+    sets = frozenset({a_set("nl", READ_WHOLE + 1), a_set("de", READ_WHOLE + 1), a_set("small", READ_WHOLE)})
+    both = HostState(namespaces={name: NamespaceState(sets=sets) for name in ("", "ct101")})
+    turn: Turn | None = None
+    taken = [turn := following(both, turn) for _ in range(5)]
+    assert taken == [("", "de"), ("", "nl"), ("ct101", "de"), ("ct101", "nl"), ("", "de")]
+    assert following(WANTED, turn) is None
 
 
 # --- before the network

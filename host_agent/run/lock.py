@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_agent.errors import Locked
+from host_agent.lock import held
 
 RUNNING = "run.lock"
 
@@ -38,15 +39,10 @@ def running(state_dir: Path) -> Running | None:
 @contextmanager
 def sole(state_dir: Path, policy: Path) -> Iterator[None]:
     """One ``run`` per state directory. Raises Locked. The file says which process it is and what it follows."""
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(os.open(state_dir / RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(f"privacy-agent run is running already; it holds {state_dir / RUNNING}") from None
-        file.truncate()
-        json.dump({"pid": os.getpid(), "policy": str(policy.absolute())}, file)
-        file.flush()
+    path = state_dir / RUNNING
+    with held(path, f"privacy-agent run is running already; it holds {path}") as descriptor:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid(), "policy": str(policy.absolute())}).encode())
         yield
 
 

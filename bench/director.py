@@ -31,7 +31,7 @@ from host_agent.apply import apply  # noqa: E402
 from host_agent.drivers.namespaces import Namespaces  # noqa: E402
 from host_agent.plan import plan  # noqa: E402
 from host_agent.prefixes import Prefixes  # noqa: E402
-from host_agent.state import NODE, Chain, HostState, NamespaceState, Route  # noqa: E402
+from host_agent.state import NODE, HostState, NamespaceState, Route  # noqa: E402
 from host_agent.steps import Add  # noqa: E402
 
 RUNS = 7
@@ -170,15 +170,11 @@ def commands(state: NamespaceState) -> list[str]:
         found += [f"ipset add {ipset.name} {prefix}" for prefix in ipset.prefixes]
     found += [f"{str(rule).replace(' rule ', ' rule add ')} protocol 80" for rule in state.rules]
     found += [line for block in state.blocks for line in Add(NODE, block).commands()]
-    tools = {chain.key: f"{tool_of(chain)} -w -t {chain.table}" for chain in state.chains}
+    tools = {chain.key: f"{chain.tool} -w -t {chain.table}" for chain in state.chains}
     found += [f"{tools[chain.key]} -N {chain.name}" for chain in state.chains if not chain.shared]
     for chain in sorted(state.chains, key=lambda chain: (chain.shared, chain.name)):
         found += [f"{tools[chain.key]} -A {chain.name} {rule.arguments}" for rule in chain.rules]
     return found
-
-
-def tool_of(chain: Chain) -> str:
-    return "iptables" if chain.family == "ipv4" else "ip6tables"
 
 
 def route_words(route: Route) -> str:

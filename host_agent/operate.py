@@ -149,7 +149,7 @@ def after_apply(arguments: argparse.Namespace, facts: Facts, output: Output) -> 
         output.line(f"the former state is restored in {arguments.confirm} s, unless you run: privacy-agent confirm")
         return
     confirm_file.forget_refusal(state_dir)
-    daemon.shorten_logs(state_dir / daemon.LOGS)
+    daemon.shorten_logs(state_dir)
     names.keep(state_dir, facts.answers)
     last_good.keep(state_dir, last_good.documents(arguments.policy, arguments.topology))
 

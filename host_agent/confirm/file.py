@@ -16,7 +16,7 @@ from typing import Any
 
 from host_agent.drivers import files
 from host_agent.facts.names import Answer
-from host_agent.state import NODE, Chain, Daemon, File, HostState, NamespaceState
+from host_agent.state import NODE, Chain, File, HostState, NamespaceState, log_path
 
 PENDING, REFUSED = "pending-confirm", "unconfirmed-policy"
 VALUES = (
@@ -117,7 +117,11 @@ def restorable(found: HostState, state_dir: Path) -> HostState:
     """The state to go back to, from what was found: of ours only, and with what a daemon needs to start again. Pure."""
     namespaces = {name: _ours(state) for name, state in found.namespaces.items()}
     daemons = {
-        Daemon(it.name, (it.argv[0].removesuffix(" (replaced)"), *it.argv[1:]), it.namespace, _log(state_dir, it.name))
+        replace(
+            it,
+            argv=(it.argv[0].removesuffix(" (replaced)"), *it.argv[1:]),
+            log=str(log_path(state_dir, it.name)),
+        )
         for it in found.daemons
     }
     return replace(
@@ -143,7 +147,3 @@ def _ours(found: NamespaceState) -> NamespaceState:
 
 def _more_than_links(found: NamespaceState) -> bool:
     return replace(found, links=frozenset()) != NamespaceState()
-
-
-def _log(state_dir: Path, name: str) -> str:
-    return str(state_dir / "log" / f"{name}.log")

@@ -29,7 +29,7 @@ from host_agent.lock import locked
 from host_agent.prefixes import Prefixes
 from host_agent.run.lock import running
 from host_agent.run.log import Log
-from host_agent.state import File, HostState, IpSet
+from host_agent.state import File, HostState, IpSet, log_path
 from host_agent.steps import Step
 from host_agent.words import counted
 
@@ -185,7 +185,7 @@ def take_over(state_dir: Path, log: Log) -> bool:
 
 
 def _log(state_dir: Path) -> Path:
-    path = state_dir / "log" / "confirm.log"
+    path = log_path(state_dir, "confirm")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 

@@ -17,10 +17,9 @@ from host_agent.drivers import files, ports
 from host_agent.drivers.command import run
 from host_agent.errors import AgentError, CommandFailed, Missing
 from host_agent.facts.values import XrayProgram
-from host_agent.state import Daemon, File
+from host_agent.state import LOGS, Daemon, File
 
 MARK = "PRIVACY_ROUTER_DAEMON"  # an environment variable: its value is the daemon's name
-LOGS = "log"  # directory of the programs' logs, in the state directory
 LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 END_TIME = 5.0  # seconds a process has to end before it is killed
 ASK_TIME = 5.0  # seconds a program has to say its version
@@ -83,9 +82,9 @@ def start(daemon: Daemon) -> subprocess.Popen[bytes]:
         )
 
 
-def shorten_logs(directory: Path) -> None:
+def shorten_logs(state_dir: Path) -> None:
     """A log that has grown too large begins anew; its last part stays beside it. Programs append, so they go on."""
-    for path in directory.glob("*.log"):
+    for path in (state_dir / LOGS).glob("*.log"):
         with path.open("r+b") as log:
             if log.seek(0, os.SEEK_END) > LOG_LIMIT:
                 log.seek(-LOG_KEPT, os.SEEK_END)

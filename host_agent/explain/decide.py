@@ -153,9 +153,8 @@ class _Walk:
         return False
 
     def _say_of(self, chain: Chain, number: int, met: Meeting) -> None:
-        tool = "iptables" if chain.family == "ipv4" else "ip6tables"
         why = f" ({', '.join(met.why)})" if met.why else ""
-        self.say(f"{tool} {chain.table} {chain.name} rule {number}{why}: {' '.join([met.target, *met.words])}")
+        self.say(f"{chain.tool} {chain.table} {chain.name} rule {number}{why}: {' '.join([met.target, *met.words])}")
 
     def _to_proxy(self, met: Meeting) -> None:
         """TPROXY gives the packet a socket; routing by the mark has to bring it there."""

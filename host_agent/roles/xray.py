@@ -31,6 +31,7 @@ from host_agent.state import (
     Rule,
     combine,
     filter_rule,
+    log_path,
 )
 from policies.model import PrivacyRouter, XrayClient
 from topology.plan import AddressPlan, Hop
@@ -109,7 +110,7 @@ def _program(xray: XrayClient, hop: Hop, facts: Facts, is_first: bool) -> HostSt
     path = facts.state_dir / "xray" / f"client-{sha256(client).hexdigest()[:12]}.json"
     bundle = facts.state_dir / f"vps{identity.name}" / "server.json"
     name = "xray" if is_first else f"xray-{xray.container_id}"
-    log = facts.state_dir / "log" / f"{name}.log"
+    log = log_path(facts.state_dir, name)
     return HostState(
         files=frozenset({File(str(path), client), File(str(bundle), server_config(vless, identity.certificate_key))}),
         daemons=frozenset({Daemon(name, facts.xray.argv(str(path)), hop.namespace, str(log), xray.tproxy_port)}),

@@ -250,7 +250,7 @@ class Keeper:
             return
         try:
             former_settings.give_back(self._places.state_dir, self._wanted, self._namespaces)
-            daemon.shorten_logs(self._places.state_dir / daemon.LOGS)
+            daemon.shorten_logs(self._places.state_dir)
             names.keep(self._places.state_dir, self._facts.answers)
             if self._source.documents is not None:
                 last_good.keep(self._places.state_dir, self._source.documents)

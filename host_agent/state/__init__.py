@@ -32,6 +32,7 @@ from host_agent.state.names import FORWARDING_PREFERENCE as FORWARDING_PREFERENC
 from host_agent.state.names import IPSET_NAME as IPSET_NAME
 from host_agent.state.names import LAST_METRIC as LAST_METRIC
 from host_agent.state.names import LAST_PREFERENCE as LAST_PREFERENCE
+from host_agent.state.names import LOGS as LOGS
 from host_agent.state.names import MAIN_TABLE as MAIN_TABLE
 from host_agent.state.names import MESH_ETHERNET as MESH_ETHERNET
 from host_agent.state.names import NAME as NAME
@@ -41,6 +42,7 @@ from host_agent.state.names import OWNER as OWNER
 from host_agent.state.names import PROTOCOL as PROTOCOL
 from host_agent.state.names import checked as checked
 from host_agent.state.names import free_name as free_name
+from host_agent.state.names import log_path as log_path
 from host_agent.state.routing import EVERY_IPV4 as EVERY_IPV4
 from host_agent.state.routing import EVERY_IPV6 as EVERY_IPV6
 from host_agent.state.routing import Address as Address

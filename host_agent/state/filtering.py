@@ -103,12 +103,15 @@ class Chain:
         found = (SETS_MARK.search(rule.arguments) for rule in self.rules)
         return frozenset((int(it[1], 16), int(it[2], 16)) for it in found if it)
 
+    @property
+    def tool(self) -> str:
+        return "iptables" if self.family == "ipv4" else "ip6tables"
+
     def __hash__(self) -> int:
         return hash((self.key, len(self.rules)))  # chains are compared often, and have hundreds of rules
 
     def __str__(self) -> str:
-        tool = "iptables" if self.family == "ipv4" else "ip6tables"
-        return f"{tool} {self.table} {self.name} ({counted(len(self.rules), 'rule')})"
+        return f"{self.tool} {self.table} {self.name} ({counted(len(self.rules), 'rule')})"
 
 
 def of_family(family: Family, chains: Iterable[Chain]) -> frozenset[Chain]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 from itertools import count
+from pathlib import Path
 
 from host_agent.prefixes import Family
 
@@ -27,6 +28,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # a Linux link name, narr
 NAMESPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")  # a file name in /run/netns
 IPSET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}")
 
+LOGS = "log"  # directory of the programs' logs, in the state directory
+
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 FAMILY_OPTION: dict[Family, str] = {"ipv4": "", "ipv6": " -6"}  # of ip(8)
 
@@ -36,6 +39,11 @@ def checked(name: str, pattern: re.Pattern[str] = NAME) -> str:
     if not pattern.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a kernel object")
     return name
+
+
+def log_path(state_dir: Path, name: str) -> Path:
+    """What the program of this name says goes there."""
+    return state_dir / LOGS / f"{name}.log"
 
 
 def free_name(name: str, taken: Container[str]) -> str:

@@ -124,7 +124,6 @@ def _metric(route: Route) -> int:
 
 
 def _chain(chain: Chain, rules: list[Counted]) -> KernelRow:
-    tool = "iptables" if chain.family == "ipv4" else "ip6tables"
     here = [rule for rule in rules if (rule.family, rule.table, rule.chain) == chain.key]
     lines = (
         f"{place}: {rule.rule}  [{counted(rule.packets, 'packet')}, {counted(rule.bytes, 'byte')}]"
@@ -133,7 +132,7 @@ def _chain(chain: Chain, rules: list[Counted]) -> KernelRow:
     )
     strange = sum(not rule.ours for rule in here)
     short = counted(len(here), "rule") + (f", {strange} not ours" if strange else "")
-    return KernelRow(f"{tool} -t {chain.table} -S {chain.name}", tuple(lines), short)
+    return KernelRow(f"{chain.tool} -t {chain.table} -S {chain.name}", tuple(lines), short)
 
 
 def items(rules: Iterable[Counted]) -> tuple[ItemRow, ...]:

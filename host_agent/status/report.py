@@ -17,7 +17,7 @@ from host_agent.drivers.namespaces import Namespaces
 from host_agent.plan import plan
 from host_agent.run import health
 from host_agent.run.health import TunnelRow
-from host_agent.state import DEGRADED, NODE, NOTE, HostState, NamespaceState
+from host_agent.state import DEGRADED, NODE, NOTE, HostState, NamespaceState, log_path
 from host_agent.status import node as report_node
 from host_agent.status.node import ItemRow, KernelRow
 from host_agent.steps import ChangeBridge, RemoveBridge, RemovePorts, Replug, Step, at
@@ -153,7 +153,7 @@ def _daemons(found: HostState, namespaces: Namespaces, state_dir: Path) -> tuple
             process.name,
             process.pid,
             at(inodes.get(process.namespace_inode, "?")),
-            str(state_dir / "log" / f"{process.name}.log"),
+            str(log_path(state_dir, process.name)),
         )
         for process in daemon.processes()
     )

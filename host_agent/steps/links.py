@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from host_agent.drivers import netlink_change, wireguard
 from host_agent.peers import WireGuardChange
-from host_agent.state import NODE, OWNER, HostState, Link
+from host_agent.state import NODE, OWNER, HostState, Link, log_path
 from host_agent.steps.base import Machine, Step, at, inside, ip
 
 
@@ -75,7 +75,7 @@ class CreateWireGuard(Step):
         return f"{at(self.namespace)}: create WireGuard device {self.link.name}, its socket on the node"
 
     def carry_out(self, machine: Machine) -> None:
-        log = machine.state_dir / "log" / f"{wireguard.process_name(self.link.name)}.log"
+        log = log_path(machine.state_dir, wireguard.process_name(self.link.name))
         wireguard.create(machine.namespaces, self.link, self.namespace, str(log))
 
     def commands(self) -> list[str]:

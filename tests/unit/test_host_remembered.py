@@ -18,7 +18,7 @@ from host_agent.drivers import daemon, files
 from host_agent.facts import names
 from host_agent.run.log import Log
 from host_agent.run.policy import Places, PolicyFile
-from host_agent.state import File
+from host_agent.state import File, log_path
 from policies.errors import DocumentError
 from policies.load_node import load_for_node
 
@@ -164,7 +164,8 @@ def test_what_a_name_server_said_is_remembered_and_its_age_said(tmp_path: Path) 
 
 
 def test_a_log_does_not_grow_without_end_and_its_program_goes_on(tmp_path: Path) -> None:
-    log = tmp_path / "xray.log"
+    log = log_path(tmp_path, "xray")
+    log.parent.mkdir()
     with log.open("ab", buffering=0) as program:
         program.write(b"a" * daemon.LOG_LIMIT)
         daemon.shorten_logs(tmp_path)
@@ -174,7 +175,7 @@ def test_a_log_does_not_grow_without_end_and_its_program_goes_on(tmp_path: Path)
         assert log.stat().st_size == 0
         program.write(b"next line\n")
     assert log.read_bytes() == b"next line\n"
-    kept = (tmp_path / "xray.log.1").read_bytes()
+    kept = log.with_name("xray.log.1").read_bytes()
     assert len(kept) == daemon.LOG_KEPT and kept.endswith(b"last line\n")
 
 

@@ -119,7 +119,7 @@ def unfinished(reason: DocumentError | AgentError) -> tuple[Finding, ...]:
 
 def _preferences(machine: Machine, wanted: HostState) -> Iterator[Finding]:
     for rule in machine.rules:
-        ours = [it for it in _state(wanted, rule.namespace).rules if it.priority == rule.priority]
+        ours = [it for it in wanted.namespace(rule.namespace).rules if it.priority == rule.priority]
         if ours and rule.priority not in KERNELS_PREFERENCES:
             yield Finding(
                 at(rule.namespace),
@@ -131,7 +131,7 @@ def _preferences(machine: Machine, wanted: HostState) -> Iterator[Finding]:
 def _marks(machine: Machine, wanted: HostState) -> Iterator[Finding]:
     places: tuple[ForeignRule | ForeignMark, ...] = (*machine.rules, *machine.marks)
     for found in places:
-        taken = [it for it in _state(wanted, found.namespace).marked if it.mask & found.mask and it.mark]
+        taken = [it for it in wanted.namespace(found.namespace).marked if it.mask & found.mask and it.mark]
         if not taken or not found.mask:
             continue
         tool = whose(found.mark, found.mask)
@@ -146,7 +146,7 @@ def _marks(machine: Machine, wanted: HostState) -> Iterator[Finding]:
 
 def _tables(machine: Machine, wanted: HostState) -> Iterator[Finding]:
     for route in machine.routes:
-        routes = _state(wanted, route.namespace).routes
+        routes = wanted.namespace(route.namespace).routes
         tables = {it.table for it in routes if it.kind != "unreachable"} - set(RESERVED_TABLES)  # with one of ours
         if route.table in tables:
             yield Finding(
@@ -257,10 +257,6 @@ def _features(machine: Machine, wanted: HostState) -> Iterator[Finding]:
     for trial in machine.trials:
         if not trial.works:
             yield Finding("kernel", f"{trial.feature} does not work here", trial.cure)
-
-
-def _state(wanted: HostState, name: str) -> NamespaceState:
-    return wanted.namespaces.get(name, NamespaceState())
 
 
 CHECKS: tuple[Check, ...] = (

@@ -12,9 +12,8 @@ from host_agent.drivers import chain_outline, chain_reading, nftables
 from host_agent.drivers.chain_reading import Rules
 from host_agent.drivers.command import run
 from host_agent.drivers.memory import Memory
-from host_agent.state import Chain, Family, FilterRule
+from host_agent.state import DECIDING, Chain, Family, FilterRule
 
-DECIDING = "mangle"  # the table whose chains decide about a packet; the others follow the mark it sets
 TOOLS: dict[Family, tuple[str, str]] = {
     "ipv4": ("iptables-save", "iptables-restore"),
     "ipv6": ("ip6tables-save", "ip6tables-restore"),

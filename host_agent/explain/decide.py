@@ -99,7 +99,7 @@ class _Walk:
 
     @property
     def here(self) -> NamespaceState:
-        return self.state.namespaces.get(self.namespace, NamespaceState())
+        return self.state.namespace(self.namespace)
 
     @property
     def family(self) -> Family:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from host_agent.roles.director_rulings import DNS, QUIC, Ruling
 from host_agent.roles.director_sides import SIDES, Side, active, macs, paused_parts, source
 from host_agent.roles.director_tunnels import Slot, interfaces
+from host_agent.roles.mss import CLAMP
 from host_agent.state import Chain, FilterRule, filter_rule
 from policies.host_model import Client, Director, Treatment
 
 EVERY_BIT = 0xFFFFFFFF
-CLAMP = "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
 
 
 def tunnel_rulings(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from host_agent.facts.values import Facts
+from host_agent.roles.mss import CLAMP
 from host_agent.state import (
     EVERY_IPV4,
     FORWARDING_PREFERENCE,
@@ -112,7 +113,6 @@ def _sysctls(name: str, device: str, facts: Facts) -> frozenset[Sysctl]:
 
 def _chains(name: str, device: str, subnet: IPv4Network) -> frozenset[Chain]:
     between = f"-s {subnet} -d {subnet} -j ACCEPT"
-    clamp = "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
     return frozenset(
         {
             Chain(
@@ -131,7 +131,7 @@ def _chains(name: str, device: str, subnet: IPv4Network) -> frozenset[Chain]:
                 "ipv4",
                 "mangle",
                 "FORWARD",
-                (filter_rule(f"-i {name} -o {device} {clamp}"), filter_rule(f"-i {device} -o {name} {clamp}")),
+                (filter_rule(f"-i {name} -o {device} {CLAMP}"), filter_rule(f"-i {device} -o {name} {CLAMP}")),
             ),
         }
     )

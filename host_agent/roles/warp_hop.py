@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, ip_address
 from host_agent.errors import Refused
 from host_agent.facts.profile import Profile
 from host_agent.facts.values import Facts
+from host_agent.roles.mss import CLAMP
 from host_agent.roles.sockets import hop_sysctls
 from host_agent.state import (
     EVERY_IPV4,
@@ -122,7 +123,6 @@ def _shares(policy: PrivacyRouter, plan: AddressPlan) -> frozenset[Chain]:
 
 
 def _chains(device: str) -> frozenset[Chain]:
-    clamp = "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
     closed = filter_rule(f"-i {device} -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP", "nothing new from WARP")
     return frozenset(
         {
@@ -131,7 +131,7 @@ def _chains(device: str) -> frozenset[Chain]:
                 "ipv4",
                 "mangle",
                 "FORWARD",
-                (filter_rule(f"-o {device} {clamp}"), filter_rule(f"-i {device} {clamp}")),
+                (filter_rule(f"-o {device} {CLAMP}"), filter_rule(f"-i {device} {CLAMP}")),
             ),
             Chain("ipv4", "filter", "FORWARD", (closed,)),
             Chain("ipv4", "filter", "INPUT", (closed,)),

@@ -22,7 +22,7 @@ def watched(wanted: HostState) -> tuple[str, ...]:
 
 def routing(namespaces: Namespaces, wanted: HostState, names: Iterable[str]) -> Mapping[str, NamespaceState]:
     """What is ours of which the kernel tells changes: addresses, routes, ip rules, IPsec policies, and their links."""
-    return {name: _routing(namespaces, name, wanted.namespaces.get(name, NamespaceState())) for name in names}
+    return {name: _routing(namespaces, name, wanted.namespace(name)) for name in names}
 
 
 def _routing(namespaces: Namespaces, name: str, wanted: NamespaceState) -> NamespaceState:

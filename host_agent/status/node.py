@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.command import run
-from host_agent.drivers.netfilter import DECIDING, TOOLS
+from host_agent.drivers.netfilter import TOOLS
 from host_agent.state import (
+    DECIDING,
     FAMILY_OPTION,
     NODE,
     OWNER,
@@ -21,7 +22,6 @@ from host_agent.state import (
     Chain,
     Family,
     HostState,
-    NamespaceState,
     Route,
     Rule,
     table_name,
@@ -83,13 +83,13 @@ def counters(family: Family) -> list[Counted]:
 
 def families(wanted: HostState) -> tuple[Family, ...]:
     """Those in which the director keeps chains."""
-    state = wanted.namespaces.get(NODE, NamespaceState())
+    state = wanted.namespace(NODE)
     return tuple(family for family in TOOLS if any(chain.family == family for chain in state.chains))
 
 
 def kernel(wanted: HostState, found: HostState, rules: Iterable[Counted]) -> tuple[KernelRow, ...]:
     """The document's table "Kernel (applied state)", for both families, and the guard's chains."""
-    there, wish = (each.namespaces.get(NODE, NamespaceState()) for each in (found, wanted))
+    there, wish = (each.namespace(NODE) for each in (found, wanted))
     rules = list(rules)
     sets = sorted(f"{ipset.name}: {counted(ipset.seal.count, 'entry', 'entries')}" for ipset in there.sets)
     rows = [_row("ipset list -n", sets, "set")]

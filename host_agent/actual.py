@@ -60,10 +60,11 @@ def read(wanted: HostState, namespaces: Namespaces, read_switch: Callable[[], ov
     return HostState(
         switch.bridges,
         {name: state for name, state in states.items() if name != NODE or state != NamespaceState()},
-        files.read(wanted.files),
+        files.read(wanted.files, wanted.swept),
         _daemons(running, states, namespaces),
         (),
         frozenset(strangers),
+        wanted.swept,
     )
 
 
@@ -83,7 +84,7 @@ def read_again(wanted: HostState, found: HostState, steps: Iterable[Step], names
     for name in {step.namespace for step in steps if isinstance(step, Filtering)}:
         sets, chains = _filtering(name, wanted.namespace(name), namespaces)
         states[name] = replace(states.get(name, NamespaceState()), sets=sets.ours, chains=_ours(chains))
-    return replace(found, namespaces=states, files=files.read(wanted.files))
+    return replace(found, namespaces=states, files=files.read(wanted.files, wanted.swept))
 
 
 def _on_node(links: Links, plugged: frozenset[str], processes: frozenset[str]) -> frozenset[Link]:

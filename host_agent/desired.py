@@ -9,7 +9,7 @@ from host_agent.roles.gateway import gateways
 from host_agent.roles.mesh import mesh
 from host_agent.roles.sockets import sockets
 from host_agent.roles.warp_hop import warp_hop
-from host_agent.roles.xray import xrays
+from host_agent.roles.xray import all_configurations, xrays
 from host_agent.state import HostState, combine
 from policies.addresses import address_plan
 from policies.host_model import Policy
@@ -21,7 +21,7 @@ ROLES = (bridge, sockets, mesh, gateways, warp_hop, xrays)
 def desired(policy: Policy | PrivacyRouter, facts: Facts) -> HostState:
     """Raises Refused if the policy's hops do not make a chain, or its tunnels would share a table."""
     whole = policy if isinstance(policy, Policy) else Policy(policy)
-    parts = [HostState(waiting=facts.remarks)]
+    parts = [HostState(waiting=facts.remarks, swept=frozenset({all_configurations(facts.state_dir)}))]
     if whole.privacy_router and facts.identity:
         chain, plan = whole.privacy_router, address_plan(whole.privacy_router)
         parts += [HostState(files=facts.identity.files(facts.state_dir))]

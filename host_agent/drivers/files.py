@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 
 from host_agent.state import File
 
 
-def read(wanted: Iterable[File]) -> frozenset[File]:
-    """The files at these paths, and configurations of an earlier policy that lie beside a wanted one."""
+def read(wanted: Iterable[File], swept: Iterable[str] = ()) -> frozenset[File]:
+    """The files at these paths, and those that match one of these patterns, glob(7)."""
     paths = {Path(file.path) for file in wanted}
-    for path in list(paths):
-        if path.name.startswith("client-") and path.suffix == ".json":
-            paths |= set(path.parent.glob("client-*.json"))
+    paths |= {Path(path) for pattern in swept for path in glob(pattern)}
     found = set()
     for path in paths:
         with suppress(FileNotFoundError):

@@ -8,8 +8,10 @@ client's packets: the WARP hop and the switch hand it none but those of its shar
 from __future__ import annotations
 
 from collections.abc import Iterable
+from glob import escape
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 from host_agent.errors import Refused
 from host_agent.facts.identity import server_of
@@ -100,6 +102,15 @@ def _chains(port: int) -> frozenset[Chain]:
     )
 
 
+def _configuration(state_dir: Path, digest: str) -> Path:
+    return state_dir / "xray" / f"client-{digest}.json"
+
+
+def all_configurations(state_dir: Path) -> str:
+    """Which files are, or were, configurations of Xrays, as a pattern: one that nobody uses goes."""
+    return str(_configuration(Path(escape(str(state_dir))), "*"))
+
+
 def _program(xray: XrayClient, hop: Hop, facts: Facts, is_first: bool) -> HostState:
     """Xray itself. Its configuration's digest is in the file name and so in the command line."""
     assert facts.xray is not None and facts.identity is not None
@@ -107,7 +118,7 @@ def _program(xray: XrayClient, hop: Hop, facts: Facts, is_first: bool) -> HostSt
     vless = Vless(xray.vps_address, xray.vps_port, identity.user_id, identity.certificate)
     server = facts.addresses[xray.vps_address][0]
     client = client_config(vless, server, xray.tproxy_port, xray.socks_port)
-    path = facts.state_dir / "xray" / f"client-{sha256(client).hexdigest()[:12]}.json"
+    path = _configuration(facts.state_dir, sha256(client).hexdigest()[:12])
     bundle = facts.state_dir / f"vps{identity.name}" / "server.json"
     name = "xray" if is_first else f"xray-{xray.container_id}"
     log = log_path(facts.state_dir, name)

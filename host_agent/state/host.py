@@ -107,6 +107,7 @@ class HostState:
     daemons: frozenset[Daemon] = frozenset()
     waiting: tuple[str, ...] = ()  # remarks: what waits for something, is degraded, or should be known
     strangers: frozenset[Stranger] = frozenset()
+    swept: frozenset[str] = field(default=frozenset(), compare=False)  # glob(7): of these files, only the wanted
 
     def namespace(self, name: str) -> NamespaceState:
         """Its state; an empty one if nothing of ours is wanted, or was found, in it."""
@@ -137,5 +138,6 @@ def combine(parts: Iterable[HostState]) -> HostState:
             whole.daemons | part.daemons,
             whole.waiting + part.waiting,
             whole.strangers | part.strangers,
+            whole.swept | part.swept,
         )
     return whole

@@ -259,6 +259,10 @@ def test_a_changed_policy_moves_the_machine_to_the_new_state(node: Node, tmp_pat
         assert len(list((node.state / "xray").glob("client-*.json"))) == 1
         after = node.pid("xray"), node.pid("wireguard-wgcf")
         assert (before[0] != after[0], before[1] == after[1]) == (True, True), "the tunnel's process goes on"
+        document["privacy_router"]["xray"]["enabled"] = False
+        policy.write_text(json.dumps(document))
+        assert node.apply()[-1].startswith(f"remove file {node.state}/xray/client-")
+        assert [path.name for path in (node.state / "xray").iterdir()] == ["user-id"] and node.apply() == []
     finally:
         node.policy = original
     node.apply()

@@ -185,6 +185,12 @@ def test_another_configuration_restarts_the_program_and_removes_the_old_file() -
     assert chain < steps.index("ct101: stop xray (/usr/bin/v2ray)")
 
 
+def test_without_xray_its_configuration_goes_too() -> None:
+    state = wanted(replace(POLICY, xray=replace(POLICY.xray, enabled=False)))
+    assert state.swept == {"/state/xray/client-*.json"}
+    assert words(WANTED, state)[-1].startswith("remove file /state/xray/client-")
+
+
 def test_a_program_that_starts_again_leaves_the_others_alone() -> None:
     (xray,) = WANTED.daemons
     other = replace(xray, name="xray-102")

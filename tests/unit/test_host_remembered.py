@@ -179,6 +179,16 @@ def test_a_log_does_not_grow_without_end_and_its_program_goes_on(tmp_path: Path)
     assert len(kept) == daemon.LOG_KEPT and kept.endswith(b"last line\n")
 
 
+def test_files_that_nobody_wants_any_more_are_found_by_their_pattern(tmp_path: Path) -> None:
+    wanted, stale, other = (File(str(tmp_path / name), b"x") for name in ("client-1.json", "client-2.json", "user-id"))
+    for file in (wanted, stale, other):
+        files.write(file)
+    pattern = str(tmp_path / "client-*.json")
+    assert files.read([wanted]) == {wanted}
+    assert files.read([wanted], [pattern]) == files.read([], [pattern]) == {wanted, stale}
+    assert files.read([other], [str(tmp_path / "none" / "*")]) == {other}
+
+
 def test_a_file_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
     """A unit sets one of 0077, and the hash file is for everybody: it would be written again and again."""
     wanted = File(str(tmp_path / "hash"), b"x", 0o644)

@@ -35,7 +35,7 @@ from privacy_chain import (
 )
 from processes import Processes
 
-from host_agent.drivers.daemon import xray_command
+from host_agent.drivers import xray
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -146,7 +146,7 @@ class Lab:
     # --- what the operator does with what the agent made: the VPS and the first client device
 
     def start_vps(self) -> None:
-        self.processes.start("xray-server", xray_command(self.state / "vps" / "server.json"), "vps")
+        self.processes.start("xray-server", xray.command(self.state / "vps" / "server.json"), "vps")
         listening = lambda: ":443" in self.inside("vps", "ss", "-ltnH")  # noqa: E731
         self.processes.wait("xray-server", listening)
 

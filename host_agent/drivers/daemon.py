@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host_agent.drivers import files, ports
-from host_agent.drivers.command import run
-from host_agent.errors import AgentError, CommandFailed, Missing
-from host_agent.facts.values import XrayProgram
+from host_agent.errors import AgentError
 from host_agent.state import LOGS, Daemon, File
 
 MARK = "PRIVACY_ROUTER_DAEMON"  # an environment variable: its value is the daemon's name
 LOG_LIMIT, LOG_KEPT = 1 << 20, 1 << 18  # bytes
 END_TIME = 5.0  # seconds a process has to end before it is killed
-ASK_TIME = 5.0  # seconds a program has to say its version
 LISTEN_TIME = 20.0  # seconds a process has to open its port
 
 
@@ -126,25 +123,3 @@ def _ends(pid: int, how: signal.Signals) -> bool:
         signal.pidfd_send_signal(process.fileno(), how)
         return bool(select.select([process], [], [], END_TIME)[0])
     return True
-
-
-def xray_program() -> XrayProgram | None:
-    """The installed Xray or, where there is none, v2ray."""
-    xray, v2ray = shutil.which("xray"), shutil.which("v2ray")
-    if xray:
-        return XrayProgram(xray, "xray")
-    if v2ray is None:
-        return None
-    # Version 4 starts a server for "version", which it does not know; version 5 refuses "-version".
-    with suppress(CommandFailed):
-        if run([v2ray, "-version"], timeout=ASK_TIME).startswith("V2Ray 4."):
-            return XrayProgram(v2ray, "v2ray 4")
-    return XrayProgram(v2ray, "v2ray 5")
-
-
-def xray_command(config: Path) -> list[str]:
-    """The argument list that runs Xray with a configuration file. Raises Missing."""
-    program = xray_program()
-    if program is None:
-        raise Missing("xray or v2ray: neither is installed; apt install v2ray")
-    return list(program.argv(str(config)))

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from host_agent.countries.gather import recall
-from host_agent.drivers import daemon, netlink, ovs, wireguard
+from host_agent.drivers import netlink, ovs, wireguard, xray
 from host_agent.drivers.command import run
 from host_agent.drivers.namespaces import DIRECTORY, Namespaces
 from host_agent.errors import AgentError, CommandFailed, Missing, Refused
@@ -78,8 +78,8 @@ def _survey_chain(
             what = "the gateway's keys and peers (wg-quick format), or zero_config: true"
             profile = _profile(config_dir / f"gateway{more}.conf", what, missing)
             gateway_profiles |= {gateway.container_id: profile} if profile else {}
-    xrays = [xray for xray in policy.xrays if xray.enabled]
-    names = [xray.vps_address for xray in xrays]
+    xrays = [it for it in policy.xrays if it.enabled]
+    names = [it.vps_address for it in xrays]
     names += [peer.endpoint[0] for peer in (warp_profile.peers if warp_profile else ()) if peer.endpoint]
     answers = {name: lookup(name, missing) for name in names}
     ipv6_only = [name for name, it in answers.items() if it.addresses and not it.ipv4 and not is_address(name)]
@@ -95,7 +95,7 @@ def _survey_chain(
         warp_profile,
         gateway_profiles,
         _client_endpoint(state_dir),
-        daemon.xray_program() if xrays else None,
+        xray.program() if xrays else None,
         _has_ipv6(),
         mesh_device=_mesh_device(policy),
         node_forwards=Path("/proc/sys/net/ipv4/conf/all/forwarding").read_text().strip() == "1",
@@ -122,7 +122,7 @@ def require_tools(policy: Policy | None) -> None:
     devices = chain is not None and (chain.warp.enabled or any(gateway.enabled for gateway in chain.gateways))
     if devices and not _there(wireguard.PROGRAM) and not wireguard.in_kernel():
         tools.append("wireguard-go: not installed, nor has the kernel WireGuard; apt install wireguard-go")
-    if chain and any(xray.enabled for xray in chain.xrays) and daemon.xray_program() is None:
+    if chain and any(it.enabled for it in chain.xrays) and xray.program() is None:
         tools.append("xray or v2ray: neither is installed; apt install v2ray")
     if tools:
         raise Missing(*tools)
@@ -136,7 +136,7 @@ def namespaces(policy: Policy) -> dict[str, str]:
 def _namespaces(chain: PrivacyRouter) -> dict[str, str]:
     plan = address_plan(chain)
     numbers = {container_namespace(socket.container_id): socket.container_id for socket in plan.mesh}
-    hops = [gateway.container_id for gateway in chain.gateways] + [xray.container_id for xray in chain.xrays]
+    hops = [gateway.container_id for gateway in chain.gateways] + [it.container_id for it in chain.xrays]
     numbers |= {container_namespace(number): number for number in hops}
     found = {}
     for name in {*(hop.namespace for hop in plan.hops), *numbers}:

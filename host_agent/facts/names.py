@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -76,44 +75,6 @@ def asking(kept: Mapping[str, Answer], ask: Ask = resolve) -> Lookup:
         return answer
 
     return lookup
-
-
-class Names:
-    """For a program that must not wait for a name server: ``lookup`` answers at once for a name that was ever
-    answered; it is asked again in the background, from where ``changed`` is called after it got another answer."""
-
-    def __init__(self, ask: Ask, kept: Mapping[str, Answer], changed: Callable[[], None]) -> None:
-        self._ask, self._kept, self._changed = ask, kept, changed
-        self._known: dict[str, Answer] = {}
-        self._asking = threading.Event()
-
-    def lookup(self, name: str, missing: list[str]) -> Answer:
-        if name not in self._known:
-            answer = self._kept.get(name) or asking({}, self._ask)(name, missing)
-            if not answer.addresses:
-                return answer
-            self._known[name] = answer
-        return self._known[name]
-
-    def refresh(self) -> None:
-        """Ask again for all known names, in the background; not again before the last asking has ended."""
-        if not self._asking.is_set():
-            self._asking.set()
-            threading.Thread(target=self._refresh, name="names", daemon=True).start()
-
-    def _refresh(self) -> None:
-        try:
-            before = dict(self._known)
-            after = {name: taken(known, self._ask(name, []), time.time()) for name, known in before.items()}
-            self._known.update(after)
-            if any(_said(after[name]) != _said(before[name]) for name in before):
-                self._changed()
-        finally:
-            self._asking.clear()
-
-
-def _said(answer: Answer) -> tuple[Addresses, bool]:
-    return answer.addresses, answer.old
 
 
 def remarks(answers: Mapping[str, Answer], now: float) -> tuple[str, ...]:

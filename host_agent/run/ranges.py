@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from host_agent.countries.gather import gather, recall
 from host_agent.countries.values import Country, Key, Settings
+from host_agent.run.background import Background
 
 Question = tuple[tuple[str, ...], Settings, Path]
 
 
 class Ranges:
-    """``known`` answers at once, from what is on this machine; ``changed`` is called, in the background thread, after
-    the answer became another."""
+    """``known`` answers at once, from what is on this machine."""
 
-    def __init__(self, state_dir: Path, changed: Callable[[], None]) -> None:
-        self._state_dir, self._changed = state_dir, changed
+    def __init__(self, changed: Callable[[], None]) -> None:
         self._asked: Question | None = None
         self._answer: Mapping[Key, Country] = {}
-        self._asking = threading.Event()
+        self._renewal = Background("ranges", self._renewed, changed)
 
     def known(self, codes: Iterable[str], settings: Settings, state_dir: Path, now: float) -> Mapping[Key, Country]:
         asked = (tuple(codes), settings, state_dir)
@@ -32,20 +30,18 @@ class Ranges:
 
     def refresh(self) -> None:
         """Look at all sources again, in the background; what is fresh is not downloaded."""
-        if self._asked is not None and self._asked[0] and not self._asking.is_set():
-            self._asking.set()
-            threading.Thread(target=self._refresh, args=(self._asked,), name="ranges", daemon=True).start()
+        if self._asked is not None and self._asked[0]:
+            self._renewal.again()
 
-    def _refresh(self, asked: Question) -> None:
-        try:
-            codes, settings, state_dir = asked
-            answer = gather(codes, settings, state_dir, time.time())
-            if asked == self._asked:
-                before, self._answer = self._answer, answer
-                if _content(before) != _content(answer):
-                    self._changed()
-        finally:
-            self._asking.clear()
+    def _renewed(self) -> bool:
+        asked = self._asked
+        assert asked is not None
+        codes, settings, state_dir = asked
+        answer = gather(codes, settings, state_dir, time.time())
+        if asked != self._asked:
+            return False  # nobody wants to know any more
+        before, self._answer = self._answer, answer
+        return _content(before) != _content(answer)
 
 
 def _content(ranges: Mapping[Key, Country]) -> dict[Key, object]:

@@ -26,6 +26,7 @@ from host_agent.run.fingerprint import filtering, routing, switch, watched
 from host_agent.run.health import Health, Thresholds
 from host_agent.run.lock import sole
 from host_agent.run.log import Log
+from host_agent.run.names import Names
 from host_agent.run.notify import notify, reloading, watchdog_seconds
 from host_agent.run.policy import Places, PolicyFile, Source
 from host_agent.run.probe import judged_tunnels, probes
@@ -68,8 +69,8 @@ class Keeper:
     def __init__(self, places: Places, log: Log, watch: Watch, timing: Timing) -> None:
         self._places, self._log, self._watch, self._timing = places, log, watch, timing
         self._reconciler = Reconciler(places.state_dir, log)
-        self._names = names.Names(names.resolve, names.kept(places.state_dir), watch.wake)
-        self._countries = Ranges(places.state_dir, watch.wake)
+        self._names = Names(names.resolve, names.kept(places.state_dir), watch.wake)
+        self._countries = Ranges(watch.wake)
         self._health = Health(places.state_dir, log, timing.tunnels)
         self._namespaces = Namespaces({})
         self._file = PolicyFile(places, log)

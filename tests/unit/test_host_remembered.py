@@ -16,7 +16,9 @@ from mesh_examples import document, topology_text
 from host_agent import last_good
 from host_agent.drivers import daemon, files
 from host_agent.facts import names
+from host_agent.run.background import Background
 from host_agent.run.log import Log
+from host_agent.run.names import Names
 from host_agent.run.policy import Places, PolicyFile
 from host_agent.state import File, log_path
 from policies.errors import DocumentError
@@ -116,7 +118,7 @@ def test_a_silent_name_server_neither_blocks_nor_takes_away() -> None:
             missing.append(f"{name}: no answer")
         return answers[name]
 
-    known = names.Names(ask, {"kept": names.Answer((C,), 1.0)}, told.set)
+    known = Names(ask, {"kept": names.Answer((C,), 1.0)}, told.set)
     missing: list[str] = []
     assert known.lookup("vps", missing).addresses == (A,) and missing == []
     assert known.lookup("kept", missing) == names.Answer((C,), 1.0) and missing == []
@@ -130,6 +132,33 @@ def test_a_silent_name_server_neither_blocks_nor_takes_away() -> None:
     assert told.wait(5)
     assert known.lookup("vps", missing).addresses == (B,)
     assert known.lookup("kept", missing) == names.Answer((C,), 1.0, old=True), "it stays, and is said to be old"
+
+
+def test_nothing_is_asked_twice_at_once_and_a_failure_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda failure: None)
+    begun, go = threading.Semaphore(0), threading.Semaphore(0)
+    outcomes = iter([RuntimeError(), False, True])
+
+    def ask() -> bool:
+        begun.release()
+        go.acquire()
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    changed = threading.Event()
+    question = Background("question", ask, changed.set)
+    for _ in range(3):
+        assert not changed.is_set()
+        question.again()
+        assert begun.acquire(timeout=5)
+        question.again()
+        assert not begun.acquire(timeout=0.05), "it is still being asked"
+        thread = next(it for it in threading.enumerate() if it.name == "question")
+        go.release()
+        thread.join(5)
+    assert changed.is_set()
 
 
 def test_what_a_name_server_said_is_remembered_and_its_age_said(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
@@ -13,6 +14,7 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from processes import wait_for
 from sandbox import Sandbox
 
 from host_agent.drivers import netlink, netlink_change, rtnetlink
@@ -79,7 +81,14 @@ def kernel() -> Iterator[NetlinkSocket]:
 def furnished(kernel: NetlinkSocket) -> NetlinkSocket:
     for options, lines in (([], STRANGERS), (["-6"], STRANGERS6)):
         subprocess.run(["ip", *options, "-batch", "-"], input=lines, text=True, check=True, capture_output=True)
+    wait_for(lambda: _settled(ip("-j", "link")), "the kernel to have noticed which links have a carrier")
     return kernel
+
+
+def _settled(links: str) -> bool:
+    """The kernel looks at carriers up to a second after they change, and marks the routes by those that are down."""
+    states = {it["ifname"]: it["operstate"] for it in json.loads(links)}
+    return {states[name] for name in ("veth0", "veth1", "br0", "own0", "own1")} == {"UP"} and states["tun0"] == "DOWN"
 
 
 def ip(*words: str) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from socket import AF_INET
 
 from host_agent.doctor.checks import ForeignRoute, ForeignRule, Machine
-from host_agent.drivers import netlink, rtnetlink
+from host_agent.drivers import netlink
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.prefixes import FAMILY_NAMES
 from host_agent.state import NODE, PROTOCOL, HostState
 
 NOBODYS_FAULT = (PROTOCOL, netlink.OF_THE_KERNEL)  # who made them
@@ -39,8 +37,8 @@ def _rules(name: str, namespaces: Namespaces) -> Iterator[ForeignRule]:
 def _routes(name: str, namespaces: Namespaces) -> Iterator[ForeignRoute]:
     socket = namespaces.netlink(name)
     names = {link.index: link.name for link in netlink.links(socket).values()}
-    for it in map(rtnetlink.route, socket.list(rtnetlink.list_routes())):
-        if it.protocol not in NOBODYS_FAULT and it.family in FAMILY_NAMES:
-            target = f"{ip_address(it.destination)}/{it.length}" if it.length else "default"
+    for it in netlink.route_messages(socket):
+        if it.protocol not in NOBODYS_FAULT:
+            target = str(netlink.destination(it)) if it.length else "default"
             device = f" dev {names[it.link]}" if it.link in names else ""
             yield ForeignRoute(name, it.table, f"{target}{device}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Literal, NamedTuple
@@ -104,11 +104,8 @@ def routes(netlink: NetlinkSocket, known: dict[str, FoundLink]) -> tuple[frozens
     names = {link.index: link.name for link in known.values()}
     ours: set[Route] = set()
     others: set[Route] = set()
-    for body in netlink.list(rtnetlink.list_routes()):
-        if rtnetlink.protocol_of(body) == OF_THE_KERNEL:  # most are, and need not be read further
-            continue
-        message = rtnetlink.route(body)
-        if message.kind not in KINDS or message.family not in FAMILY_NAMES:
+    for message in route_messages(netlink):
+        if message.kind not in KINDS:
             continue
         route = _route(message, names)
         if message.protocol != PROTOCOL:
@@ -118,17 +115,27 @@ def routes(netlink: NetlinkSocket, known: dict[str, FoundLink]) -> tuple[frozens
     return frozenset(ours), frozenset(others)
 
 
-def _route(message: RouteMessage, names: dict[int, str]) -> Route:
+def route_messages(netlink: NetlinkSocket) -> Iterator[RouteMessage]:
+    """All routes of both families and of any kind, but those that the kernel itself makes."""
+    for body in netlink.list(rtnetlink.list_routes()):
+        if rtnetlink.protocol_of(body) != OF_THE_KERNEL:  # most are, and need not be read further
+            message = rtnetlink.route(body)
+            if message.family in FAMILY_NAMES:
+                yield message
+
+
+def destination(message: RouteMessage) -> IPNetwork:
     number = int.from_bytes(message.destination)
-    destination: IPNetwork = (
-        IPv4Network((number, message.length))
-        if message.family == socket.AF_INET
-        else IPv6Network((number, message.length))
-    )
+    if message.family == socket.AF_INET:
+        return IPv4Network((number, message.length))
+    return IPv6Network((number, message.length))
+
+
+def _route(message: RouteMessage, names: dict[int, str]) -> Route:
     kind = KINDS[message.kind]
     link = None if kind == "unreachable" else names.get(message.link)
     via = ip_address(message.gateway) if message.gateway else None
-    return Route(destination, kind, link, via, message.table, message.metric)
+    return Route(destination(message), kind, link, via, message.table, message.metric)
 
 
 def rules(netlink: NetlinkSocket) -> frozenset[Rule]:

@@ -53,8 +53,7 @@ def put_in_force(state_dir: Path, config_dir: Path, node: str, done: Progress) -
     with Namespaces(facts.namespaces) as namespaces:
         found = actual.read(wanted, namespaces, lambda: ovs.Reading(wanted.bridges, frozenset()))
         steps = protective(plan(wanted, found), wanted)
-        for step in steps:
-            carry_out(step, namespaces, state_dir, done)
+        carry_out(steps, namespaces, state_dir, done)
     return len(steps)
 
 

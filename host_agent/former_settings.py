@@ -6,7 +6,7 @@ A network namespace of ours takes its settings with it. A container's stays, and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,20 +32,33 @@ class Place:
     changes: Mapping[str, Change] = field(default_factory=dict)  # by key
 
 
-def remember(state_dir: Path, namespaces: Namespaces, name: str, setting: Sysctl) -> None:
-    """Before ``setting`` is written. The first value that was found is the one to give back."""
-    inode = namespaces.inode(name)
-    if name == NODE or inode is None or netlink.links(namespaces.netlink(name))["lo"].ours:
+def remember(state_dir: Path, namespaces: Namespaces, settings: Mapping[str, Iterable[Sysctl]]) -> None:
+    """Before these are written, by namespace. The first value that was found is the one to give back.
+
+    A link that is not there yet will be one of ours, and takes its settings with it.
+    """
+    containers = {
+        name: inode
+        for name in settings
+        if name != NODE and (inode := namespaces.inode(name)) is not None
+        if not netlink.links(namespaces.netlink(name))["lo"].ours
+    }
+    if not containers:
         return
     known = _read(state_dir)
-    place = known.get(name, Place(inode))
-    place = place if place.inode == inode else Place(inode)
-    with namespaces.inside(name):
-        found = sysctl.read([setting.key])
-    for it in found:
-        former = place.changes[it.key].former if it.key in place.changes else it.value
-        changes = {**place.changes, it.key: Change(former, setting.value)}
-        _write(state_dir, {**known, name: Place(inode, changes)})
+    after = dict(known)
+    for name, inode in containers.items():
+        place = known.get(name)
+        before = place.changes if place and place.inode == inode else {}
+        ours = {it.key: it.value for it in settings[name]}
+        with namespaces.inside(name):
+            found = {it.key: it.value for it in sysctl.read(ours)}
+        formers = {**found, **{key: change.former for key, change in before.items()}}
+        # In the order in which they are written: that of ip_forward changes others.
+        changed = {key: Change(formers[key], value) for key, value in ours.items() if key in found}
+        after[name] = Place(inode, {**before, **changed})
+    if after != known:
+        _write(state_dir, after)
 
 
 def give_back(state_dir: Path, wanted: HostState, namespaces: Namespaces) -> int:

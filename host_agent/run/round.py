@@ -84,8 +84,7 @@ class Reconciler:
     ) -> Round:
         steps = plan(wanted, found)
         admitted = [step for step in steps if admits(step)]
-        for step in admitted:
-            carry_out(step, namespaces, self._state_dir, partial(done, found))
+        carry_out(admitted, namespaces, self._state_dir, partial(done, found))
         held = [step for step in steps if step not in admitted]
         moments = [self._ledger.next_moment(name) for step in held for name in step.objects]
         strangers = tuple(sorted(map(str, found.strangers)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from host_agent import former_settings
 from host_agent.drivers import sysctl
 from host_agent.state import OWNER, HostState, Sysctl
 from host_agent.steps.base import Machine, Step, at, inside
@@ -58,7 +57,6 @@ class SetSysctl(Step):
         return f"{at(self.namespace)}: set {self.sysctl}"
 
     def carry_out(self, machine: Machine) -> None:
-        former_settings.remember(machine.state_dir, machine.namespaces, self.namespace, self.sysctl)
         with machine.namespaces.inside(self.namespace):
             sysctl.write(self.sysctl)
 

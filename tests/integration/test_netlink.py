@@ -10,11 +10,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from typing import Any
 
 import pytest
+from processes import wait_for
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
-from processes import wait_for
 from sandbox import Sandbox
 
 from host_agent.drivers import netlink, netlink_change, rtnetlink

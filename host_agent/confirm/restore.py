@@ -34,6 +34,7 @@ from host_agent.steps import Step
 from host_agent.words import counted
 
 ATTEMPTS, BETWEEN = 10, 3.0  # to restore, seconds between them
+LOCKED = 0.2  # seconds until the next look whether the lock is free
 GRACE = 5.0  # seconds after the deadline until ``run`` takes the watchdog for gone
 
 
@@ -157,14 +158,22 @@ def watchdog(state_dir: Path, say: Callable[[str], None]) -> int:
             return 0
     for _ in range(ATTEMPTS):
         try:
-            restore(state_dir, pending.token, say)
+            _restore_when_free(state_dir, pending.token, say)
             return 0
-        except Locked:
-            time.sleep(0.2)
         except (AgentError, OSError) as error:
             say(f"the former state could not be restored: {error}")
             time.sleep(BETWEEN)
     return 1
+
+
+def _restore_when_free(state_dir: Path, token: str, say: Callable[[str], None]) -> None:
+    """However long another run holds the lock: it may be the very apply that is to be undone, on a slow machine."""
+    while True:
+        try:
+            restore(state_dir, token, say)
+            return
+        except Locked:
+            time.sleep(LOCKED)
 
 
 def take_over(state_dir: Path, log: Log) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network, ip_address, ip_interface
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from host_examples import wanted
 
 from host_agent.confirm import file as confirm_file
+from host_agent.confirm import restore as confirm
 from host_agent.confirm.file import Pending
 from host_agent.confirm.path import Connection, touches
+from host_agent.lock import locked
 from host_agent.plan import plan
 from host_agent.state import (
     Address,
@@ -163,3 +166,26 @@ def test_a_damaged_file_runs_no_code(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "pending-confirm").write_bytes(content)
     assert confirm_file.read(tmp_path) is None
     assert not Path("/tmp/should-not-be-there").exists()
+
+
+def test_the_watchdog_waits_for_the_lock_however_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An apply that takes longer than its deadline holds it."""
+    monkeypatch.setattr(confirm, "LOCKED", 0.001)
+    tries = threading.Semaphore(0)
+
+    def restore(*arguments: object) -> bool:
+        tries.release()
+        return by_agent(*arguments)  # type: ignore[arg-type]
+
+    by_agent = confirm.restore
+    monkeypatch.setattr(confirm, "restore", restore)
+    confirm_file.write(tmp_path, Pending("token", "boot", 0.0, "policy.json", {"policy.json": ""}, HostState()), "")
+    codes: list[int] = []
+    watchdog = threading.Thread(target=lambda: codes.append(confirm.watchdog(tmp_path, lambda words: None)))
+    with locked(tmp_path):
+        watchdog.start()
+        for _ in range(2 * confirm.ATTEMPTS):
+            assert tries.acquire(timeout=5)
+        confirm_file.forget(tmp_path)  # confirmed in the last moment, so that nothing is restored here
+    watchdog.join(5)
+    assert codes == [0]

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -153,12 +153,13 @@ def killed_at(lab: LanLab, document: Document, stop_before: int) -> bool:
         count = 0
         carry_out = engine.carry_out
 
-        def counted(step: Step, namespaces: Namespaces, state_dir: Path, done: engine.Progress) -> None:
+        def counted(steps: Sequence[Step], namespaces: Namespaces, state_dir: Path, done: engine.Progress) -> None:
             nonlocal count
-            if count == stop_before:
-                os.kill(os.getpid(), signal.SIGKILL)
-            count += 1
-            carry_out(step, namespaces, state_dir, done)
+            for step in steps:
+                if count == stop_before:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+                carry_out((step,), namespaces, state_dir, done)
 
         engine.carry_out = counted
         try:

@@ -147,7 +147,7 @@ def with_its_sockets(found: HostState, wanted: HostState) -> HostState:
     """With the sockets of a switch that has ended taken for right: nobody else can revive them. Pure."""
     states = {}
     for name, state in found.namespaces.items():
-        wish = wanted.namespaces.get(name, NamespaceState())
+        wish = wanted.namespace(name)
         dead = {link.name for link in state.links if link.kind == "socket" and not link.alive}
         states[name] = replace(
             state,

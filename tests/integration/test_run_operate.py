@@ -146,7 +146,7 @@ def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: No
     node.run(
         "ip", "netns", "exec", "ct101", "ip", "rule", "add", "pref", "200", "fwmark", "0x100/0x3f00", "lookup", "7"
     )
-    for words in ("default dev lo", "blackhole 203.0.113.0/25", "198.51.100.7 dev lo proto 80"):
+    for words in ("default dev lo", "blackhole 203.0.113.0/25", "203.0.113.200 dev lo proto 80"):
         node.inside("ct101", "ip", "route", "add", *words.split(), "metric", "7", "table", "100")
     node.run("ovs-vsctl", "add-br", "theirs", "--", "set", "bridge", "theirs", "datapath_type=netdev")
     node.run("ovs-vsctl", "set-controller", "theirs", "tcp:127.0.0.1:1")
@@ -164,7 +164,7 @@ def test_the_doctor_finds_nothing_on_a_good_machine_and_what_was_broken(node: No
     for words in ("preference of ours", "mwan3", "bridge theirs has no fail_mode", "rp_filter is 1", "CONNMARK --rest"):
         assert words in said
     assert "route default dev lo of another program is in our routing table 100" in said
-    assert "route 203.0.113.0/25 of another program" in said and "198.51.100.7" not in said
+    assert "route 203.0.113.0/25 of another program" in said and "203.0.113.200" not in said
     assert "rule pref 200 fwmark 0x100/0x3f00 lookup 7" in said
     assert "ordinary" not in said, "a bridge without a controller is meant to forward"
     node.policy = node.state / "none.json"

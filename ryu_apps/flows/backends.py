@@ -19,19 +19,22 @@ from ryu_apps.flows.flow import CLASSIFY, MESH, Action, FlowEntry, GotoTable, Ma
 ANSWERED = 210  # in the table "classify", above admission
 
 
-def shares(back_ends: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(source as address/mask, back end): every source has one, and all have nearly as many. For one back end: ""."""
-    if len(back_ends) == 1:
-        yield "", back_ends[0]
+def shares(listed: Sequence[str], present: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(source as address/mask, back end): every source has one. Where one back end alone is ``present``: "".
+
+    Those that are present have nearly as many sources each, and keep them while others go and come.
+    """
+    if len(present) == 1:
+        yield "", present[0]
         return
-    for value, mask, back_end in dealt(back_ends, back_ends):
+    for value, mask, back_end in dealt(listed, present):
         yield f"{IPv4Address(value)}/{IPv4Address(mask)}", back_end
 
 
 def back_end_entries(view: NodeView, function: Function, present: Sequence[str]) -> Iterator[FlowEntry]:
     """The entries of a function with several back ends, of which ``present`` can be reached."""
     item, uplink = f"function route {function.name}", view.policy.netmaker.interface
-    for source, socket in shares(present):
+    for source, socket in shares(function.targets, present):
         node = view.elsewhere.get(socket)
         actions: tuple[Action, ...] = (Output(socket),)
         where = f"back end {socket}" + (f" on {node}" if node else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,10 @@ class Switch:
             commands += ["--", "add-port", self.bridge, name, "--", "set", "interface", name, "type=internal"]
         self.vsctl(*commands)
 
-    def plug_all(self) -> None:
-        """The example's ports, each into its namespace."""
-        self.add_ports(*PORTS)
-        for port, (namespace, address) in NAMESPACES.items():
+    def plug_all(self, plugged: Mapping[str, tuple[str, str]] = NAMESPACES) -> None:
+        """The example's ports, or others, each into its namespace."""
+        self.add_ports(*plugged)
+        for port, (namespace, address) in plugged.items():
             self.plug(port, namespace, address)
 
     def plug(self, port: str, namespace: str, address: str) -> None:

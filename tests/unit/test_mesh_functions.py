@@ -129,20 +129,35 @@ def test_a_socket_speaks_with_its_own_address_and_its_functions_only() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 16])
 def test_every_source_has_one_back_end_and_none_has_much_more_than_another(count: int) -> None:
-    taken: Counter[str] = Counter()
-    for source in range(4096):
-        of = [socket for text, socket in shares([f"b{n}" for n in range(count)]) if _covers(text, source)]
-        assert len(of) == 1
-        taken[of[0]] += 1
+    every = [f"b{n}" for n in range(count)]
+    taken = Counter(dealt_by(every, every))
     assert len(taken) == count
     assert max(taken.values()) <= 1.3 * min(taken.values())
 
 
-def _covers(text: str, source: int) -> bool:
-    if not text:
-        return True
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 16])
+def test_when_a_back_end_goes_its_sources_alone_move_and_not_all_to_one(count: int) -> None:
+    every = [f"b{n}" for n in range(count)]
+    for gone in every:
+        present = [each for each in every if each != gone]
+        before, after = dealt_by(every, every), dealt_by(every, present)
+        assert all(now == former for former, now in zip(before, after, strict=True) if former != gone)
+        assert {now for former, now in zip(before, after, strict=True) if former == gone} == set(present)
+
+
+def _bits(text: str) -> tuple[int, int]:
     value, mask = (int(IPv4Address(part)) for part in text.split("/"))
-    return source & mask == value
+    return value, mask
+
+
+def dealt_by(listed: list[str], present: list[str]) -> list[str]:
+    """Of each source its one back end."""
+    covered = [(*_bits(text or "0.0.0.0/0.0.0.0"), back_end) for text, back_end in shares(listed, present)]
+    found = []
+    for source in range(4096):
+        (of,) = [back_end for value, mask, back_end in covered if source & mask == value]
+        found.append(of)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,13 @@ def read(text: str, file: str, earlier: Reading | None = None) -> Reading:
 
 def parse_policy(text: str, file: str) -> Policy:
     """All that a text asks for. Raises DocumentError with every problem of the document."""
-    return _read(parse_document(text, file), chain_needed=False)
+    return read_policy(text, file).policy
+
+
+def read_policy(text: str, file: str) -> Reading:
+    """A document, be it of a chain's policy or not. Raises DocumentError with every problem of the document."""
+    document = parse_document(text, file)
+    return Reading(file, text, _read(document, chain_needed=False), document.json)
 
 
 def _read(document: Document, chain_needed: bool, earlier: PrivacyRouter | None = None) -> Policy:

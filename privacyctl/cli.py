@@ -18,7 +18,7 @@ from policies.addresses import chain_hops
 from policies.document import read_text
 from policies.errors import DocumentError
 from policies.host_model import Director
-from policies.load import load, parse_policy
+from policies.load import load, read_policy
 from policies.load_node import view_for_node
 from policies.model import PrivacyRouter
 
@@ -187,18 +187,15 @@ def _proved(file: Path, topology: Path | None) -> tuple[str, ...]:
     Raises DocumentError if it is invalid or its flow entries are unsafe.
     """
     from privacyctl.unserved import unserved
-    from ryu_apps.policy.file import compile_document
+    from ryu_apps.policy.file import compile_reading, without_collection
 
-    text = read_text(file)
-    policy = parse_policy(text, str(file))
-    counts: list[tuple[int, str]] = []
-    remarks: tuple[str, ...] = ()
-    if policy.privacy_router is not None:
-        compiled = compile_document(text, str(file), topology)
-        remarks = tuple(unserved({name: node.entries for name, node in compiled.nodes.items()}))
-        counts += _of_chain(policy.privacy_router)
-    if policy.director is not None:
-        counts += _of_director(policy.director)
+    with without_collection():
+        reading = read_policy(read_text(file), str(file))
+        router, director = reading.policy.privacy_router, reading.policy.director
+        compiled = compile_reading(reading, topology) if router else None
+    counts = (*(_of_chain(router) if router else ()), *(_of_director(director) if director else ()))
+    nodes = compiled.nodes if compiled else {}
+    remarks = unserved({name: node.entries for name, node in nodes.items()})
     numbers = ", ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)
     return (f"{file}: valid: {numbers}", *remarks)
 

@@ -67,14 +67,15 @@ def compile_document(
     ``earlier``, an earlier version of the same file, makes it quick: the result is the same, but the entries of what
     has not changed are the earlier objects.
     """
-    started = time.monotonic()
+    started, making = time.monotonic(), earlier.making if earlier else None
     with without_collection():
-        compiled = _compile(text, file, topology_file, earlier.making if earlier else None)
+        compiled = compile_reading(read(text, file, making.reading if making else None), topology_file, making)
     return replace(compiled, milliseconds=round((time.monotonic() - started) * 1000, 1))
 
 
-def _compile(text: str, file: str, topology_file: Path | None, earlier: Making | None) -> CompiledPolicy:
-    reading = read(text, file, earlier.reading if earlier else None)
+def compile_reading(reading: Reading, topology_file: Path | None, earlier: Making | None = None) -> CompiledPolicy:
+    """The same for a document that was read, and has a chain's policy."""
+    text = reading.text
     policy, known = reading.chain, earlier.nodes if earlier else {}
     whole = everything(policy, earlier.whole if earlier else None)
     topology = _topology(topology_file, policy)

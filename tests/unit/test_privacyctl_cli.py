@@ -14,6 +14,8 @@ from mesh_examples import BUCKET, VECTOR_DB, document, topology_text
 from policy_documents import DOCUMENTS, changed
 
 from host_agent.cli import main as agent
+from policies.document import Document, parse_document
+from policies.layout import JsonText
 from privacyctl.cli import AGENT_VERBS, main
 
 EXAMPLE = str(DOCUMENTS / "privacy-router.json")
@@ -31,6 +33,18 @@ def test_every_shipped_document_is_valid(capsys: pytest.CaptureFixture[str]) -> 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines] == files
     assert f"{EXAMPLE}: valid: 3 hops, 2 privacy flows, 2 function routes, 4 sockets, 2 containers" in lines
+
+
+def test_a_document_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def parsed(text: str, file: str, earlier: JsonText | None = None) -> Document:
+        read.append(file)
+        return parse_document(text, file, earlier)
+
+    monkeypatch.setattr("policies.load.parse_document", parsed)
+    assert main(["check", EXAMPLE]) == 0
+    assert read == [EXAMPLE]
 
 
 def test_all_problems_of_all_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

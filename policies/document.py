@@ -66,8 +66,14 @@ def read_text(path: Path) -> str:
         raise _fault(file, line, f"not UTF-8 text (byte 0x{raw[error.start]:02x}): save the file as UTF-8") from None
 
 
+def is_json(text: str, file: str) -> bool:
+    """The name decides: .json is JSON, .yaml and .yml YAML; else the first character of the text does."""
+    suffix = PurePath(file).suffix.lower()
+    return suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith("{"))
+
+
 def parse_document(text: str, file: str, earlier: JsonText | None = None) -> Document:
-    """The tree of a text. The name decides: .json is JSON, .yaml and .yml YAML; else the first character does.
+    """The tree of a text, JSON or YAML.
 
     With an earlier version of a JSON text, only what differs from it is read. Raises DocumentError, but not for
     ``Document.doubled``.
@@ -78,17 +84,16 @@ def parse_document(text: str, file: str, earlier: JsonText | None = None) -> Doc
         raise _fault(file, 0, "is empty: a policy document was expected")
     if len(text if text.isascii() else text.encode("utf-8", "surrogatepass")) > LARGEST:
         raise _too_large(file)
-    suffix = PurePath(file).suffix.lower()
-    is_json = suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith("{"))
-    if is_json and sum(map(text.count, ",[{")) > MOST_VALUES:  # told before memory is taken: each may begin a value
+    json = is_json(text, file)
+    if json and sum(map(text.count, ",[{")) > MOST_VALUES:  # told before memory is taken: each may begin a value
         raise _fault(file, 0, f"has more than {MOST_VALUES:,} commas and opening brackets, which no policy has")
     try:
-        if is_json:
+        if json:
             return Document(file, *json_tree(text, file, earlier))
     except Doubt:
         pass
     try:
-        root, doubled = build(json_events(text) if is_json else yaml_events(text), file)
+        root, doubled = build(json_events(text) if json else yaml_events(text), file)
     except SyntaxFault as fault:
         raise _fault(file, fault.line, fault.message) from None
     if root is None:

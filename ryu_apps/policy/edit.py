@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from policies.document import parse_document
+from policies.document import is_json, parse_document
 from policies.errors import DocumentError
 from policies.tree import plain as plain_value
 
@@ -34,8 +34,9 @@ def plain(text: str, file: str) -> Any:
     return plain_value(document.root.value)
 
 
-def document_text(document: Any, file: str) -> str:
-    if is_json(file):
+def document_text(document: Any, before: str, file: str) -> str:
+    """The document as the file's new text; JSON or YAML, as the text before was."""
+    if is_json(before, file):
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
@@ -54,10 +55,6 @@ def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _Dumper.add_representer(str, _text_node)
-
-
-def is_json(file: str) -> bool:
-    return Path(file).suffix.lower() not in (".yaml", ".yml")
 
 
 def routes_of(document: Any, function: str) -> list[Route]:

@@ -15,10 +15,10 @@ from typing import Any
 from ryu.app.wsgi import Response, route
 from ryu.lib import hub
 
-from policies.document import read_text
+from policies.document import is_json, read_text
 from policies.errors import DocumentError
 from ryu_apps.policy.changes import PolicyChanges
-from ryu_apps.policy.edit import document_text, is_json, plain, routes_of, with_routes
+from ryu_apps.policy.edit import document_text, plain, routes_of, with_routes
 from ryu_apps.policy.file import CompiledPolicy, revision
 from ryu_apps.rest.api import JSON, Api, Service, boolean, expect_type, give_way, json_body, parameters, utf8
 from ryu_apps.rest.problem import HttpProblem, json_response
@@ -41,12 +41,12 @@ class ChangeController(Api):
     @route("policy", "/v1/policy", methods=["GET"])  # type: ignore[untyped-decorator]
     def policy(self, request: Any) -> Response:
         parameters(request)
-        policy_file = self.service.app.policy_file
-        tag = f'"{policy_file.current.revision}"'
+        current = self.service.app.policy_file.current
+        tag = f'"{current.revision}"'
         if tag in request.headers.get("If-None-Match", ""):
             return Response(status=304, headers={"ETag": tag})
-        content_type = JSON if is_json(policy_file.current.policy.source) else YAML
-        response = Response(content_type=content_type, charset="UTF-8", text=policy_file.current.text)
+        content_type = JSON if is_json(current.text, current.policy.source) else YAML
+        response = Response(content_type=content_type, charset="UTF-8", text=current.text)
         response.headers["ETag"] = tag
         return response
 
@@ -56,8 +56,8 @@ class ChangeController(Api):
         if given.get("validate", "only") != "only":
             raise HttpProblem(400, "validate: only was expected")
         is_dry_run = boolean(given, "dry_run")
-        expect_type(request, (JSON, *([] if is_json(self._file) else YAML_TYPES)))
         text = utf8(request.body)
+        expect_type(request, (JSON, *([] if is_json(text, self._file) else YAML_TYPES)))
         with self._changes.turn:
             self._check_precondition(request)
             compiled = self._compile(text)
@@ -103,7 +103,7 @@ class ChangeController(Api):
                 detail = "the policy file holds an edit that is not in force: mend or undo that first"
                 raise HttpProblem(409, detail, {"problems": list(self._changes.policy_file.problems)})
             file = self._file
-            after = self._changes.aside(lambda: document_text(edited(plain(text, file)), file))
+            after = self._changes.aside(lambda: document_text(edited(plain(text, file)), text, file))
             return self._apply(request, self._compile(after))
 
     def _check_precondition(self, request: Any) -> None:

@@ -7,13 +7,17 @@ import os
 import re
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from webob import Request
 
 from policies.load import parse
+from ryu_apps.policy.changes import PolicyChanges
 from ryu_apps.policy.edit import document_text, plain, replace_file, routes_of, with_routes
+from ryu_apps.policy.file import PolicyFile
 from ryu_apps.rest import changes as rest_changes
 from ryu_apps.rest import inspection as rest
 from ryu_apps.rest import page as rest_page
@@ -34,7 +38,7 @@ def functions(document: Any) -> list[str]:
 def test_a_document_written_anew_means_the_same(name: str) -> None:
     text = (DOCUMENTS / name).read_text()
     document = plain(text, name)
-    again = document_text(document, name)
+    again = document_text(document, text, name)
     assert plain(again, name) == document
     assert parse(again, name) == parse(text, name)
 
@@ -42,7 +46,38 @@ def test_a_document_written_anew_means_the_same(name: str) -> None:
 def test_values_that_look_like_others_stay_what_they_are() -> None:
     document = {"a": ["on", "no", "1e3", "0x10", "null", "~", "2026-01-01", "", " x ", "é→", True, None, 7]}
     for file in ("x.yaml", "x.json"):
-        assert plain(document_text(document, file), file) == document
+        assert plain(document_text(document, "", file), file) == document
+
+
+def test_a_file_whose_name_says_nothing_keeps_its_form() -> None:
+    for before in ("a: 1\n", '{\n  "a": 1\n}\n'):
+        assert document_text(plain(before, "policy"), before, "policy") == before
+
+
+@pytest.mark.parametrize(
+    ("shipped", "named", "type_given", "type_refused"),
+    [
+        ("privacy-router.json", "policy.json", "application/json", "application/yaml"),
+        ("privacy-router.yaml", "policy.yml", "application/yaml", "text/plain"),
+        ("privacy-router.json", "policy", "application/json", "application/yaml"),
+        ("privacy-router.yaml", "policy", "application/yaml", "text/plain"),
+    ],
+)
+def test_a_document_is_given_and_taken_in_the_file_s_own_form(
+    tmp_path: Path, shipped: str, named: str, type_given: str, type_refused: str
+) -> None:
+    policy = tmp_path / named
+    policy.write_text((DOCUMENTS / shipped).read_text())
+    policy_file = PolicyFile(policy)
+    app = SimpleNamespace(policy_file=policy_file, changes=PolicyChanges(policy_file, lambda trigger: None))
+    controller: Any = object.__new__(rest_changes.ChangeController)
+    controller.service = SimpleNamespace(app=app)
+    given = controller.policy(Request.blank("/v1/policy"))
+    assert (given.content_type, given.text) == (type_given, policy.read_text())
+    asked = {"path": "/v1/policy?validate=only", "method": "PUT", "body": given.body}
+    assert controller.put_policy(Request.blank(content_type=type_given, **asked)).json["valid"]
+    with pytest.raises(HttpProblem, match="Content-Type"):
+        controller.put_policy(Request.blank(content_type=type_refused, **asked))
 
 
 def test_routes_are_replaced_where_they_stood() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from socket import inet_aton
 
+from policies.field_forms import ipv4_number
 from policies.functions import Function, addresses, destination, functions
 from policies.match_fields import FIELDS
 from policies.model import FunctionRoute
@@ -17,7 +17,7 @@ def function_addresses(case: Case) -> Found:
     lowest, highest = int(mesh.network_address), int(mesh.broadcast_address)
     for route in case.new_routes:
         text = _called(route)
-        if text is not None and "/" not in text and lowest < int.from_bytes(inet_aton(text), "big") < highest:
+        if text is not None and "/" not in text and lowest < ipv4_number(text) < highest:
             continue
         path = f"{route.place.path}.match_fields"
         if not route.match_fields:

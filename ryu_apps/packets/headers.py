@@ -35,6 +35,12 @@ class Slot(NamedTuple):
         return (1 << self.width) - 1 << self.offset
 
 
+def exchanged(bits: int, one: Slot, other: Slot) -> int:
+    """With what stands in two fields of the same width exchanged: an answer's source and destination, for one."""
+    differing = (bits >> one.offset ^ bits >> other.offset) & (1 << one.width) - 1
+    return bits ^ (differing << one.offset | differing << other.offset)
+
+
 class _PortNumbers(dict[str, int]):
     """Numbers for port names in the order in which they are met, from 1."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from socket import inet_aton, inet_ntoa
 
+from policies.field_forms import ipv4_number
 from policies.match_fields import FIELDS, WORDS
 from policies.model import FunctionRoute, Place, PrivacyFlow
 from policies.rules import mesh_ports, privacy_ports
@@ -127,11 +127,10 @@ class Shapes:
     def _in_mesh(self, address: str) -> int | None:
         """As a number, if it is one of the mesh and written as usual."""
         try:
-            octets = inet_aton(address)
+            number = ipv4_number(address)
         except OSError:
             return None
-        number = int.from_bytes(octets, "big")
-        return number if number & self._netmask == self._network and inet_ntoa(octets) == address else None
+        return number if number & self._netmask == self._network else None
 
 
 def _but_for(match: Match, address: str) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from policies.match_fields import FIELDS
 from policies.model import PrivacyRouter
 from ryu_apps.flows.flow import Match, fields
 from ryu_apps.packets.cubes import Cube
+from ryu_apps.packets.headers import exchanged
 from ryu_apps.packets.simulate import FlowTables, Trace
 from ryu_apps.verify.arriving import BROUGHT_BY_NONE, arriving, brought_by_none
 from ryu_apps.verify.finding import Finding, Kind, named
@@ -177,15 +178,8 @@ def _turned(bridge: Bridge, cube: Cube, said: Match) -> Cube:
     mask, value = cube
     for one, other in _SWAPPED:
         first, second = (space.slot_of(name, protocol) for name in (one, other))
-        mask = _exchange(mask, first.offset, second.offset, first.width)
-        value = _exchange(value, first.offset, second.offset, first.width)
+        mask, value = exchanged(mask, first, second), exchanged(value, first, second)
     return Cube(mask, value)
-
-
-def _exchange(bits: int, one: int, other: int, width: int) -> int:
-    field = (1 << width) - 1
-    differing = (bits >> one ^ bits >> other) & field
-    return bits ^ (differing << one | differing << other)
 
 
 def _lost(bridge: Bridge, journey: Journey) -> Finding:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from itertools import islice
 
+from policies.field_forms import ipv4_number
 from policies.functions import Function
 from policies.placement import NodeView
 from ryu_apps.flows.flow import CLASSIFY, MESH, FlowEntry, fields
@@ -18,7 +19,7 @@ from ryu_apps.packets.cubes import Budget, Cube, TooHard
 from ryu_apps.packets.lookup import Lookup
 from ryu_apps.verify.finding import Finding, Kind, named
 from ryu_apps.verify.tables import STEPS, STEPS_OF_AN_ENTRY
-from ryu_apps.verify.ways import Caller, Leg, Mesh, number, served
+from ryu_apps.verify.ways import Caller, Leg, Mesh, served
 
 
 def undelivered(nodes: Mapping[str, Iterable[FlowEntry]], views: Mapping[str, NodeView]) -> Iterator[Finding]:
@@ -39,7 +40,7 @@ class _Delivery:
         self.functions = next(iter(mesh.views.values())).functions
         self.cubes = [mesh.space.cube(function.match) for function in self.functions]
         known = next(iter(mesh.views.values())).addresses
-        self.owned = {port: tuple(map(number, addresses)) for port, addresses in known.items()}
+        self.owned = {port: tuple(map(ipv4_number, addresses)) for port, addresses in known.items()}
         cubes = zip(self.functions, self.cubes, strict=True)
         self.document = Lookup((function.priority, cube, function) for function, cube in cubes)
         self.answers = Lookup((0, cube, True) for cube in _answers(mesh, self.functions))
@@ -97,7 +98,7 @@ class _Delivery:
     def _destinations(self, function: Function) -> tuple[int, ...]:
         """What a function is called by: its address, or if it has a range of them those of its containers."""
         if function.address is not None:
-            return (number(function.address),)
+            return (ipv4_number(function.address),)
         return tuple(self.owned[target][0] for target in function.targets if target in self.owned)
 
     def _calls(self, node: str, function: Function, caller: Caller, cube: Cube) -> Iterator[Finding]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from socket import inet_aton
 
+from policies.field_forms import ipv4_number
 from policies.match_fields import WORDS
 from policies.model import PrivacyRouter
 from policies.rules import privacy_ports
@@ -44,7 +44,7 @@ def senders(policy: PrivacyRouter, plan: AddressPlan) -> dict[str, Sender]:
     uplink = frozenset({policy.netmaker.interface} if policy.netmaker.enabled else ())
     reached = sockets | uplink
     for socket in plan.mesh:
-        own = tuple([int.from_bytes(inet_aton(address), "big") for address in socket.addresses])
+        own = tuple(map(ipv4_number, socket.addresses))
         found[socket.port] = Sender("mesh", (), reached, own)
     mesh = (fields(ip="", nw_src=str(policy.netmaker.subnet)), fields(arp=""))
     found[policy.netmaker.interface] = Sender("mesh", mesh if uplink else (), sockets if uplink else frozenset())

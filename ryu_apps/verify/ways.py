@@ -7,14 +7,14 @@ header and behind it is all that arrives, and the destination alone says where (
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from socket import inet_aton
 from typing import NamedTuple
 
+from policies.field_forms import ipv4_number
 from policies.functions import Function
 from policies.placement import NodeView
 from ryu_apps.flows.flow import MESH, FlowEntry, fields
 from ryu_apps.packets.cubes import Cube
-from ryu_apps.packets.headers import Slot, Space
+from ryu_apps.packets.headers import Slot, Space, exchanged
 from ryu_apps.packets.simulate import FlowTables
 from ryu_apps.verify.arriving import brought_by_none
 
@@ -111,8 +111,7 @@ class Mesh:
         """The answer to a packet, said by a port: source and destination exchanged."""
         answer = header & self.carried
         for one, other in self._swapped:
-            differing = _read(answer, one) ^ _read(answer, other)
-            answer ^= differing << one.offset | differing << other.offset
+            answer = exchanged(answer, one, other)
         protocol = _read(header, self._protocol)
         if protocol == _TCP:
             answer = answer & ~self._flags.bits | _SYN_ACK << self._flags.offset
@@ -152,8 +151,8 @@ class Mesh:
                 if address not in shared:
                     said = self.space.cube(fields(in_port=socket.port, ip="", nw_src=address))
                     says = Cube(said.mask | brought_by_none(self.space), said.value)
-                    taking = table.find(self.to(number(address)).value | uplink)
-                    yield Caller(socket.port, number(address), says, taking.priority if taking else -1)
+                    taking = table.find(self.to(ipv4_number(address)).value | uplink)
+                    yield Caller(socket.port, ipv4_number(address), says, taking.priority if taking else -1)
 
     def _slot(self, name: str, word: str) -> Slot:
         return self.space.slot_of(name, fields(**{word: ""}))
@@ -163,10 +162,6 @@ def served(view: NodeView, function: Function) -> bool:
     """Whether a container that serves the function can be reached from a node."""
     reached = view.elsewhere.keys() if not view.policy.netmaker.enabled else ()
     return any(target not in view.absent and target not in reached for target in function.targets)
-
-
-def number(address: str) -> int:
-    return int.from_bytes(inet_aton(address), "big")
 
 
 def _read(header: int, slot: Slot) -> int:

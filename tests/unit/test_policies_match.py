@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from policies.field_forms import ipv4_number
 from policies.kinds import Unfit
 from policies.match import MatchError, _by_its_shape, _with_care, normalise
 from policies.match_fields import FIELDS, WORDS, canonical
@@ -225,6 +226,13 @@ def test_the_text_of_an_ipv4_address_is_what_its_number_is_written_as() -> None:
                 canonical("nw_dst", text)
         else:
             assert canonical("nw_dst", text) == expected
+
+
+def test_an_address_has_the_number_that_its_form_reads() -> None:
+    assert ipv4_number("100.104.70.20") == FIELDS["nw_dst"].parse("100.104.70.20")[0]
+    for text in ("010.0.0.1", "10.1", "10.0.0.1 ", "10.0.0.1/32", "x"):
+        with pytest.raises(OSError):
+            ipv4_number(text)
 
 
 def test_all_problems_of_a_match_come_at_once() -> None:

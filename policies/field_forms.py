@@ -24,7 +24,10 @@ _FLAGS = re.compile(r"(?:[+-][a-z]+)+")
 
 
 class Form(Protocol):
-    """``parse`` raises Unfit for what is no value of the field; ``text`` writes what ``parse`` reads."""
+    """``parse`` raises Unfit for what is no value of the field; ``text`` writes what ``parse`` reads.
+
+    Bits that ``parse`` never gives have a text too, which it does not take for others.
+    """
 
     @property
     def bits(self) -> int: ...
@@ -98,7 +101,9 @@ class Vlan:
             return "any"
         if value & mask & self.present:
             return Number(12, maskable=True).text(value & 0xFFF, mask & 0xFFF)
-        return f"{value:#x}/{mask:#x}"
+        if mask & self.present:
+            return f"{value:#x}/{mask:#x}"
+        return f"{value:#x}/{mask:#x}, tagged or not" if mask else ANY
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from policies.field_forms import Address, Mac
 from policies.match import MatchError, normalise
 from policies.match_fields import FIELDS
 from ryu_apps.flows.flow import DecTtl, FlowEntry, Foreign, GotoTable, Match, Output, PushVlan, SetField, StripVlan
@@ -88,7 +89,7 @@ def _text(name: str, value: str | int) -> str:
     if isinstance(value, str):
         return value
     form = FIELDS.get(name)
-    return form.text(value, (1 << form.bits) - 1) if form else str(value)
+    return form.text(value, (1 << form.bits) - 1) if isinstance(form, Address | Mac) else str(value)
 
 
 def stranger(packet: Match, entries: Iterable[FlowEntry]) -> str | None:

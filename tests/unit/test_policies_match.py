@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -233,6 +234,24 @@ def test_an_address_has_the_number_that_its_form_reads() -> None:
     for text in ("010.0.0.1", "10.1", "10.0.0.1 ", "10.0.0.1/32", "x"):
         with pytest.raises(OSError):
             ipv4_number(text)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_form_has_one_text_for_each_value_and_mask(name: str) -> None:
+    """And reads it as the same, if it takes it: some bits are no value of the field."""
+    random, form, read = Random(name), FIELDS[name], 0
+    full = (1 << form.bits) - 1
+    means: dict[str, tuple[int, int]] = {}
+    for _ in range(3000):
+        mask = random.choice((full, full, full >> 1, 1 << random.randrange(form.bits), random.randint(1, full)))
+        value = random.choice((0, 1, random.getrandbits(form.bits), full)) & mask
+        text = form.text(value, mask)
+        assert means.setdefault(text, (value, mask)) == (value, mask), text
+        with suppress(Unfit):
+            bits = form.parse(text)
+            assert bits == (value, mask), text
+            read += 1
+    assert read
 
 
 def test_all_problems_of_a_match_come_at_once() -> None:

@@ -94,6 +94,8 @@ def test_tags_are_a_stack() -> None:
 def test_the_same_packet_in_other_words() -> None:
     given = {"in_port": "a", "nw_src": 0xC0000201, "nw_dst": "192.0.2.2", "tcp_dst": 443, "nw_ttl": 64}
     assert read_packet(given) == read_packet(PACKET)
+    for number in (0, 5):
+        assert read_packet({"in_port": "a", "vlan_vid": number}) == read_packet(f"in_port=a,vlan_vid={number}")
 
 
 def test_what_is_sent_is_named_as_it_came() -> None:

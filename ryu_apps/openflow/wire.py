@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ryu_apps.flows.flow import Action, FlowEntry, Foreign, GotoTable, Match, SetField, item_cookie
 from ryu_apps.openflow.actions import SET_FIELD, decode_action, encode_actions
-from ryu_apps.openflow.oxm import decode_match, encode_match, encode_oxms, match_of
+from ryu_apps.openflow.oxm import decode_match, encode_oxms, match_of
 from ryu_apps.openflow.oxm_fields import BASIC, NAMES
 from ryu_apps.openflow.shapes import IDENTITY, IdentityEncoder
 from ryu_apps.openflow.shapes import Identity as Identity
@@ -162,17 +162,6 @@ def resolve(
         else:
             waiting.append(entry)
     return tuple(ready), tuple(waiting)
-
-
-def switch_entry(entry: FlowEntry, ports: Mapping[str, int]) -> SwitchEntry:
-    """Raises KeyError when the entry names a port that ``ports`` does not have."""
-    return SwitchEntry.of(
-        entry.table,
-        entry.priority,
-        encode_oxms(encode_match(entry.match, ports)),
-        encode_instructions(entry.actions, ports, entry.match),
-        entry.cookie,
-    )
 
 
 def encode_instructions(actions: Sequence[Action], ports: Mapping[str, int], match: Match = ()) -> bytes:

@@ -17,6 +17,7 @@ from match_examples import ACTIONS, MATCHES
 from plain_datapath import PlainDatapath, committed
 from policy_documents import EXAMPLE
 from random_policies import PORTS, PRIVACY
+from switch_entries import switch_entry
 from switch_sandbox import Sandbox, Switch
 
 from policies.errors import DocumentError
@@ -25,7 +26,6 @@ from policies.match import Match
 from ryu_apps.flows.flow import Action, DecTtl, FlowEntry, Output, SetField, StripVlan
 from ryu_apps.flows.pipeline import compile_pipeline
 from ryu_apps.openflow.ofctl import entry_text, match_text
-from ryu_apps.openflow.wire import switch_entry
 from ryu_apps.switches.connection import BundleRefused, Connection
 from ryu_apps.switches.plan import Change, plan
 

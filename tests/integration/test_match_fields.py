@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 from match_examples import ACTIONS, MATCHES
+from switch_entries import switch_entry
 from switch_sandbox import Sandbox, Switch
 
 from ryu_apps.flows.flow import Action, FlowEntry, Match
@@ -74,9 +75,9 @@ def dump(switch: Switch, bridge: str) -> list[str]:
 
 def test_matches(switch: Switch) -> None:
     entries = [FlowEntry(10, number + 1, match, (), "x") for number, match in enumerate(MATCHES)]
-    there = {entry.priority: entry for entry in program(switch, [wire.switch_entry(entry, PORTS) for entry in entries])}
+    there = {entry.priority: entry for entry in program(switch, [switch_entry(entry, PORTS) for entry in entries])}
     for entry in entries:
-        assert there[entry.priority] == wire.switch_entry(entry, PORTS), match_text(entry.match)
+        assert there[entry.priority] == switch_entry(entry, PORTS), match_text(entry.match)
         assert wire.in_words(there[entry.priority], NAMES)[0] == entry.match
     switch.ofctl("del-flows", BY_TEXT)
     switch.ofctl("add-flows", BY_TEXT, "-", input="\n".join(by_number(entry_text(entry)) for entry in entries))
@@ -86,7 +87,7 @@ def test_matches(switch: Switch) -> None:
 @pytest.mark.parametrize(("match", "actions"), ACTIONS)
 def test_actions(switch: Switch, match: Match, actions: tuple[Action, ...]) -> None:
     entry = FlowEntry(10, 5, match, actions, "x")
-    wanted = wire.switch_entry(entry, PORTS)
+    wanted = switch_entry(entry, PORTS)
     assert program(switch, [wanted]) == [wanted]
     switch.ofctl("del-flows", BY_TEXT)
     switch.ofctl("add-flow", BY_TEXT, by_number(entry_text(entry)))

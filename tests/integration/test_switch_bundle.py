@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import eventlet
 import pytest
 from plain_datapath import PlainDatapath, committed
+from switch_entries import switch_entry
 from switch_sandbox import Sandbox, Switch
 
 from ryu_apps.flows.flow import FlowEntry, Output, fields, item_cookie
 from ryu_apps.openflow.oxm import Oxm
-from ryu_apps.openflow.wire import SwitchEntry, switch_entry
+from ryu_apps.openflow.wire import SwitchEntry
 from ryu_apps.switches.connection import BundleRefused, Connection, SwitchSilent
 from ryu_apps.switches.plan import Change, plan
 

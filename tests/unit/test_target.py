@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from match_examples import MATCHES
+from switch_entries import switch_entry
 from table_switch import _stats
 
 from policies.model import PrivacyRouter
@@ -16,7 +17,7 @@ from ryu_apps.flows.flow import Action, FlowEntry, GotoTable, Match, Output, Set
 from ryu_apps.openflow import messages
 from ryu_apps.openflow.messages import Bundle, Kind
 from ryu_apps.openflow.oxm import Oxm, decode_match
-from ryu_apps.openflow.wire import Identity, SwitchEntry, switch_entry
+from ryu_apps.openflow.wire import Identity, SwitchEntry
 from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.switches.bundle import filling
 from ryu_apps.switches.plan import Change, plan

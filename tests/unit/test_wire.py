@@ -9,6 +9,7 @@ import pytest
 from ryu.ofproto import ofproto_v1_3 as ofp
 from ryu.ofproto import ofproto_v1_3_parser as parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
+from switch_entries import switch_entry
 
 from ryu_apps.flows.flow import COOKIE_MARK, COOKIE_MASK, FlowEntry, GotoTable, Output, fields
 from ryu_apps.openflow import messages, wire
@@ -91,20 +92,20 @@ def outputs(ports: list[int]) -> list[object]:
 @pytest.mark.parametrize(("ours", "ryus"), MATCHES)
 def test_add_equals_ryus(ours: tuple[tuple[str, str], ...], ryus: dict[str, object]) -> None:
     for actions, ports in ACTIONS:
-        entry = wire.switch_entry(FlowEntry(10, 65535, ours, actions, "an item"), PORTS)
+        entry = switch_entry(FlowEntry(10, 65535, ours, actions, "an item"), PORTS)
         message = flow_mod(entry, ryus, outputs(ports), cookie=entry.cookie, command=ofp.OFPFC_ADD)
         assert messages.add_message(entry, XID).hex() == ryu_octets(message).hex()
 
 
 def test_goto_table_equals_ryus() -> None:
-    entry = wire.switch_entry(FlowEntry(0, 7, (), (GotoTable(20),), "an item"), PORTS)
+    entry = switch_entry(FlowEntry(0, 7, (), (GotoTable(20),), "an item"), PORTS)
     message = flow_mod(entry, {}, [parser.OFPInstructionGotoTable(20)], cookie=entry.cookie, command=ofp.OFPFC_ADD)
     assert messages.add_message(entry, XID) == ryu_octets(message)
 
 
 @pytest.mark.parametrize(("ours", "ryus"), MATCHES)
 def test_delete_equals_ryus_and_asks_for_our_mark(ours: tuple[tuple[str, str], ...], ryus: dict[str, object]) -> None:
-    entry = wire.switch_entry(FlowEntry(20, 90, ours, (Output("warp0"),), "an item"), PORTS)
+    entry = switch_entry(FlowEntry(20, 90, ours, (Output("warp0"),), "an item"), PORTS)
     message = flow_mod(entry, ryus, [], cookie=COOKIE_MARK, cookie_mask=COOKIE_MASK, command=ofp.OFPFC_DELETE_STRICT)
     assert messages.delete_message(entry, XID) == ryu_octets(message)
 
@@ -119,7 +120,7 @@ def test_bundle_messages_equal_ryus() -> None:
     ):
         message = parser.ONFBundleCtrlMsg(DATAPATH, 9, ryus, flags, [])
         assert messages.bundle_control(ours, 9, XID) == ryu_octets(message)
-    entry = wire.switch_entry(FlowEntry(10, 100, fields(in_port="warp0"), (Output("internal_100"),), "x"), PORTS)
+    entry = switch_entry(FlowEntry(10, 100, fields(in_port="warp0"), (Output("internal_100"),), "x"), PORTS)
     inner = flow_mod(entry, {"in_port": 17}, outputs([3]), cookie=entry.cookie, command=ofp.OFPFC_ADD)
     message = parser.ONFBundleAddMsg(DATAPATH, 9, flags, inner, [])
     assert messages.bundle_add(messages.add_message(entry, XID), 9, XID) == ryu_octets(message)
@@ -149,7 +150,7 @@ def stats_reply(entries: list[SwitchEntry], more: bool = False) -> bytes:
 
 def test_what_is_read_back_equals_what_was_wanted() -> None:
     wanted = [
-        wire.switch_entry(FlowEntry(10, number, match, (Output("warp0"), GotoTable(20)), "x"), PORTS)
+        switch_entry(FlowEntry(10, number, match, (Output("warp0"), GotoTable(20)), "x"), PORTS)
         for number, (match, _) in enumerate(MATCHES)
     ]
     found = list(messages.decode_flow_stats(stats_reply(wanted)))

@@ -6,11 +6,12 @@ import struct
 
 import pytest
 from match_examples import ACTIONS, MATCHES
+from switch_entries import switch_entry
 
 from ryu_apps.flows.flow import Action, FlowEntry, Foreign, GotoTable, Match, Output, fields
 from ryu_apps.openflow.ofctl import actions_text, match_text
 from ryu_apps.openflow.oxm import Oxm, match_of
-from ryu_apps.openflow.wire import SwitchEntry, in_words, switch_entry
+from ryu_apps.openflow.wire import SwitchEntry, in_words
 
 PORTS = {"internal_100": 100, "nm-privacy": 2}
 NAMES = {number: name for name, number in PORTS.items()}

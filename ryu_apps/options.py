@@ -16,6 +16,10 @@ POLICY_OPTIONS = [
     cfg.StrOpt("topology_file", help="the nodes, if there are several; or $" + TOPOLOGY_VARIABLE),
 ]
 
+LOG_OPTIONS = [
+    cfg.StrOpt("log_format", default=FORMATS[0], choices=FORMATS, help="one line a record, as text or as JSON"),
+]
+
 REST_OPTIONS = [
     cfg.StrOpt("state_dir", default="/var/lib/privacy-router", help="where the token is made; or $" + STATE_VARIABLE),
     cfg.StrOpt("rest_token_file", help="default: rest-token in the state directory; made if it is not there"),
@@ -23,5 +27,4 @@ REST_OPTIONS = [
     cfg.StrOpt("rest_tls_key", help="its private key, PEM"),
     cfg.ListOpt("rest_hosts", default=[], help="names by which clients call this server, beside loopback's"),
     cfg.FloatOpt("rest_requests_per_second", default=200.0, min=1.0, help="of one peer, on average"),
-    cfg.StrOpt("log_format", default=FORMATS[0], choices=FORMATS, help="one line a record, as text or as JSON"),
 ]

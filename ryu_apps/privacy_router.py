@@ -9,6 +9,7 @@ OpenFlow and REST listen on loopback unless told otherwise (--ofp-listen-host, -
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from policies.errors import DocumentError
+from ryu_apps.events import EventLog
 from ryu_apps.options import GROUP, POLICY_OPTIONS, POLICY_VARIABLE, TOPOLOGY_VARIABLE
 from ryu_apps.policy import memory
 from ryu_apps.policy.changes import HANGUP, PolicyChanges
@@ -27,7 +29,7 @@ from ryu_apps.policy.file import PolicyFile
 from ryu_apps.policy.file_events import directory_watch, events, hangup_pipe
 from ryu_apps.rest.application import RestApplication
 from ryu_apps.rest.server import ServerConfigurationError
-from ryu_apps.rest.start import start_log, start_rest
+from ryu_apps.rest.start import start_rest
 from ryu_apps.switches import intake
 from ryu_apps.switches.connection import Connection
 from ryu_apps.switches.peers import HANDSHAKE_SECONDS
@@ -59,13 +61,14 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
         self.CONF.set_default("echo_request_interval", ECHO_SECONDS)
         intake.install()
         self.CONF.register_opts(POLICY_OPTIONS, group=GROUP)
-        events = start_log(self.CONF)
+        happened = EventLog(last=int(time.time() * 1000))
+        self.logger.addHandler(happened)
         self.changes = PolicyChanges(self._open_policy(), self._wake)
         self.waiters: dict[int, Any] = {}  # whom ryu.lib.ofctl_v1_3 wants its answers handed to
         self._sessions: dict[int, Session] = {}
         self._connections: dict[Any, Connection] = {}  # by Ryu datapath
         try:
-            self.threads.append(start_rest(self.CONF, rest, self, events))
+            self.threads.append(start_rest(self.CONF, rest, self, happened))
         except ServerConfigurationError as error:
             self.logger.error("%s", error)
             raise SystemExit(INVALID_DOCUMENT) from None

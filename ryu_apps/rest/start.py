@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 from ryu.lib import hub
 
 from ryu_apps.events import EventLog
-from ryu_apps.log_format import format_handlers
 from ryu_apps.options import GROUP, REST_OPTIONS, STATE_VARIABLE
 from ryu_apps.rest.access import LOOPBACK_NAMES, RequestRate, host_name, is_loopback, listening_refusal
 from ryu_apps.rest.api import SERVICE, Application, Service
@@ -29,17 +27,9 @@ BURST_SECONDS = 2  # of requests at the rate that is allowed on average
 TOKEN_FILE = "rest-token"
 
 
-def start_log(conf: Any) -> EventLog:
-    """Log lines in the configured form, and the events that they make."""
-    conf.register_opts(REST_OPTIONS, group=GROUP)
-    format_handlers(logging.getLogger().handlers, conf.privacy_router.log_format)
-    events = EventLog(last=int(time.time() * 1000))
-    LOG.addHandler(events)
-    return events
-
-
 def start_rest(conf: Any, router: RestApplication, app: Application, events: EventLog) -> Any:
     """Serves; returns the greenlet. Raises ServerConfigurationError when it must not or cannot listen."""
+    conf.register_opts(REST_OPTIONS, group=GROUP)
     options = conf.privacy_router
     token, missing = _token(options)
     has_tls = bool(options.rest_tls_cert and options.rest_tls_key)

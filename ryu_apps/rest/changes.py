@@ -155,6 +155,7 @@ class ChangeController(Api):
 
     def _put(self, compiled: CompiledPolicy, trigger: str) -> list[Json]:
         """What became of it on each switch of the policy. Raises HttpProblem."""
+        was = self._changes.policy_file.current
         before = {session: session.verdict for session in self.service.app.sessions}
         try:
             in_force = self._changes.put(compiled, trigger)
@@ -166,7 +167,10 @@ class ChangeController(Api):
             raise HttpProblem(500, detail) from None
         if not in_force:
             raise HttpProblem(409, "the policy file was written by somebody else at the same time: read it again")
-        served = list(_served(self.service, self._changes.policy_file.current))
+        now = self._changes.policy_file.current
+        served = list(_served(self.service, now))
+        if now is was:  # only the file held another one: nobody looks again
+            return [_outcome(session, UNCHANGED, None) for session, _ in served]
         return [outcome(session, part, before.get(session)) for session, part in served]
 
     def _put_back(self, former: CompiledPolicy, trigger: str, refused: list[Json]) -> HttpProblem:
@@ -206,15 +210,18 @@ def _differences(service: Service, compiled: CompiledPolicy) -> Iterator[Json]:
 
 
 def outcome(session: Session, part: CompiledPolicy, before: Verdict | None) -> Json:
-    """Waits until the switch has dealt with its part of the policy; ``before``: what it said last."""
+    """Waits until the switch has dealt with its part of the policy; ``before``: what it said last.
+
+    That may have been about the same policy: a switch that took too long over another one, which is put back now.
+    """
     deadline = time.monotonic() + CONFIRMATION
-    while (verdict := session.verdict) is None or verdict.compiled is not part:
+    while (verdict := session.verdict) is None or verdict is before or verdict.compiled is not part:
         if session.connection is None:
             return _outcome(session, "disconnected", None)
         if time.monotonic() > deadline:
             return _outcome(session, "not confirmed in time", None)
         hub.sleep(_POLL)
-    if verdict.change is None or verdict is before:
+    if verdict.change is None:
         return _outcome(session, UNCHANGED, None)
     return _outcome(session, CONFIRMED if verdict.change.confirmed else FAILED, verdict.change)
 

@@ -103,6 +103,30 @@ def test_what_one_switch_refuses_none_keeps(world: World, refusing: int) -> None
     assert world.policy.read_text() == text and world.changes.policy_file.current.revision == former.revision
 
 
+def test_what_a_slow_switch_said_before_is_no_word_on_what_is_put_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not looked at the new policy yet, so its last word is on the former one: from when that came first."""
+    monkeypatch.setattr("ryu_apps.rest.changes.CONFIRMATION", 0.3)
+    world.switches[1].refuses = lambda entry: True
+    world.switches[2].mute = True
+    problem = world.put(moved(world))
+    assert problem.status == 502 and problem.detail.endswith("but not confirmed by ovsbr0")
+    put_back = {each["dpid"]: each["outcome"] for each in problem.members["put_back"]}
+    assert put_back == {1: "unchanged", 2: "not confirmed in time"}
+
+
+def test_what_is_in_force_is_put_where_the_file_holds_nonsense(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ryu_apps.rest.changes.CONFIRMATION", 0.3)
+    text = world.policy.read_text()
+    world.policy.write_text("{")
+    spawn(world.changes.follow, "policy file written").wait()
+    assert world.changes.policy_file.problems
+    answer = world.put(text)
+    assert [each["outcome"] for each in answer.json["switches"]] == ["unchanged", "unchanged"]
+    assert world.policy.read_text() == text and not world.changes.policy_file.problems
+
+
 def test_a_switch_that_will_not_go_back_is_named(world: World) -> None:
     """It took the new policy, and refuses the former one."""
     world.switches[1].refuses = lambda entry: True

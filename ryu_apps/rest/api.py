@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ryu.app.wsgi import ControllerBase
-from ryu.lib import hub
 
 from ryu_apps.events import EventLog
 from ryu_apps.policy.changes import PolicyChanges
@@ -43,7 +42,7 @@ class Service:
         self.app = app
         self.events = events
         self.readings = Readings()
-        self.metrics = Metrics(app, self.readings)
+        self.metrics = Metrics(self)
         self.streams = 0  # of events, open now
         events.observe(self.metrics.observe)
 
@@ -52,6 +51,11 @@ class Service:
         sessions = list(self.app.sessions)
         readings = self.readings.read(sessions, max_age)
         return [(session, readings[session.account.dpid]) for session in sessions]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Those of a newer version of the policy file, which was refused."""
+        return self.app.policy_file.problems
 
     def policy_for(self, session: Session) -> CompiledPolicy:
         """What the policy in force means for a switch."""
@@ -71,11 +75,6 @@ class Api(ControllerBase):  # type: ignore[misc]
     def __init__(self, req: Any, link: Any, data: Any, **config: Any) -> None:
         super().__init__(req, link, data, **config)
         self.service: Service = data[SERVICE]
-
-
-def give_way() -> None:
-    """Lets other greenlets run: switches want their echo requests answered meanwhile."""
-    hub.sleep(0)
 
 
 def rates_of(seen: Seen | None) -> Rates:

@@ -13,9 +13,10 @@ from policies.addresses import chain_hops
 from policies.match import MatchError
 from ryu_apps.packets.simulate import Packet
 from ryu_apps.rest import stream as rest_stream
-from ryu_apps.rest.api import JSON, Api, expect_type, give_way, json_body, number, parameters, rates_of
+from ryu_apps.rest.api import JSON, Api, expect_type, json_body, number, parameters, rates_of
 from ryu_apps.rest.problem import HttpProblem, json_response
 from ryu_apps.rest.readings import Seen
+from ryu_apps.rest.turns import give_way
 from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, functions_view
 from ryu_apps.rest.view_examples import example_packets

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from ryu.lib import hub
 
 from ryu_apps.events import Event
-from ryu_apps.policy.file import PolicyFile
-from ryu_apps.rest.readings import Readings
+from ryu_apps.policy.file import CompiledPolicy
+from ryu_apps.rest.readings import Seen
+from ryu_apps.rest.turns import give_way
 from ryu_apps.rest.view import switch_view
 from ryu_apps.switches.session import Session
 
@@ -22,17 +22,19 @@ PREFIX = "privacy_router"
 
 
 class Source(Protocol):
-    @property
-    def policy_file(self) -> PolicyFile: ...
+    """What the REST interface knows of the switches."""
 
     @property
-    def sessions(self) -> Iterable[Session]: ...
+    def problems(self) -> tuple[str, ...]: ...
+
+    def seen(self, max_age: float) -> list[tuple[Session, Seen | None]]: ...
+
+    def policy_for(self, session: Session) -> CompiledPolicy: ...
 
 
 class Metrics:
-    def __init__(self, source: Source, readings: Readings) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._readings = readings
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             f"{PREFIX}_apply_seconds",
@@ -63,22 +65,13 @@ class Metrics:
         switches = list(self._switches())
         connected = sum(switch["connected"] for switch in switches)
         yield _gauge("switches_connected", "Switches with an OpenFlow connection", connected)
-        yield _gauge("policy_refused", "1 while the newest policy document is refused", bool(self._problems))
+        yield _gauge("policy_refused", "1 while the newest policy document is refused", bool(self._source.problems))
         yield from _of_each_switch([switch for switch in switches if switch["ours"]])
 
-    @property
-    def _problems(self) -> tuple[str, ...]:
-        return self._source.policy_file.problems
-
     def _switches(self) -> Iterator[dict[str, Any]]:
-        compiled = self._source.policy_file.current
-        sessions = list(self._source.sessions)
-        seen = self._readings.read(sessions, MAX_AGE)
-        for session in sessions:
-            found = seen[session.account.dpid]
-            part = compiled.for_switch(session.account.dpid, session.account.name)
-            ports, installed = (found.reading.ports, found.reading.installed) if found else ({}, None)
-            yield switch_view(session.account, part, ports, installed, pause=lambda: hub.sleep(0))
+        for session, seen in self._source.seen(MAX_AGE):
+            ports, installed = (seen.reading.ports, seen.reading.installed) if seen else ({}, None)
+            yield switch_view(session.account, self._source.policy_for(session), ports, installed, pause=give_way)
 
 
 def _of_each_switch(switches: Iterable[dict[str, Any]]) -> Iterator[Metric]:

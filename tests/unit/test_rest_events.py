@@ -150,8 +150,8 @@ def test_an_old_reading_is_not_current_and_none_is_none() -> None:
 
 def test_changes_are_counted_as_they_happen(log: tuple[logging.Logger, EventLog]) -> None:
     logger, events = log
-    source: Any = SimpleNamespace(sessions=[], policy_file=SimpleNamespace(current=None, problems=("refused",)))
-    metrics = Metrics(source, Readings())
+    source: Any = SimpleNamespace(seen=lambda max_age: [], problems=("refused",))
+    metrics = Metrics(source)
     events.observe(metrics.observe)
     logger.info("done", extra=event("change", switch="s", confirmed=True, milliseconds=3.0))
     logger.error("refused", extra=event("change", switch="s", confirmed=False, milliseconds=3.0))

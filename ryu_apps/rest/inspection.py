@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from ryu.app.wsgi import Response, route
 
 from policies.addresses import chain_hops
 from policies.match import MatchError
+from ryu_apps.flows.flow import FlowEntry
 from ryu_apps.packets.simulate import Packet
 from ryu_apps.rest import stream as rest_stream
 from ryu_apps.rest.api import JSON, Api, expect_type, json_body, number, parameters, rates_of
@@ -18,7 +20,7 @@ from ryu_apps.rest.problem import HttpProblem, json_response
 from ryu_apps.rest.readings import Seen
 from ryu_apps.rest.turns import give_way
 from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
-from ryu_apps.rest.view_chain import chain_view, functions_view
+from ryu_apps.rest.view_chain import chain_view, entries_of, function_of, functions_view
 from ryu_apps.rest.view_examples import example_packets
 from ryu_apps.rest.view_trace import desired_trace, trace_on_switch
 from ryu_apps.switches.session import Session
@@ -64,17 +66,23 @@ class RestController(Api):
                 seen.reading.installed if seen else (),
                 rates=rates_of(seen),
                 now=seen.reading.time if seen else 0.0,
+                pause=give_way,
             )
         )
 
     @route("functions", "/v1/functions", methods=["GET"])  # type: ignore[untyped-decorator]
     def functions(self, request: Any) -> Response:
-        return json_response({**self._policy(), "functions": self._functions(parameters(request, "max_age"))})
+        given = parameters(request, "limit", "max_age")
+        policy = self.service.app.policy_file.current.policy
+        names = dict.fromkeys(route.function for route in policy.openflow.function_routing)
+        shown = set(islice(names, number(given, "limit", _LARGEST)))
+        start = json.dumps({**self._policy(), "total": len(names)}, ensure_ascii=False)[:-1]
+        text = f'{start}, "functions": [{_listed(self._functions(given, shown))}]}}'
+        return Response(content_type=JSON, charset="UTF-8", text=text)
 
     @route("functions", "/v1/functions/{name}", methods=["GET"])  # type: ignore[untyped-decorator]
     def function(self, request: Any, name: str) -> Response:
-        functions = self._functions(parameters(request, "max_age"))
-        found = next((function for function in functions if function["function"] == name), None)
+        found = next(self._functions(parameters(request, "max_age"), {name}), None)
         if found is None:
             raise HttpProblem(404, f"the policy has no function {name[:64]}")
         return json_response(found, headers={"ETag": f'"{self.service.app.policy_file.current.revision}"'})
@@ -123,8 +131,19 @@ class RestController(Api):
         policy_file = self.service.app.policy_file
         return {"policy": policy_view(policy_file.current, policy_file.problems)}
 
-    def _functions(self, given: Mapping[str, str]) -> list[Json]:
-        return list(functions_view(self.service.app.policy_file.current, self._switches(given, Filter()), give_way))
+    def _functions(self, given: Mapping[str, str], names: Set[str]) -> Iterator[Json]:
+        """The functions with these names, in the order of the document."""
+
+        def is_theirs(flow: FlowEntry) -> bool:
+            return function_of(flow.item) in names
+
+        shown: list[Json] = []
+        for session, seen in self._seen(given):
+            if seen is not None and session.account.ours:
+                compiled, reading = self.service.policy_for(session), seen.reading
+                held = entries_of(compiled, is_theirs, reading.ports, reading.installed, pause=give_way)
+                shown += [entry for _, entry in held]
+        return functions_view(self.service.app.policy_file.current, names, shown, give_way)
 
     def _seen(self, given: Mapping[str, str]) -> list[tuple[Session, Seen | None]]:
         try:
@@ -153,13 +172,18 @@ class RestController(Api):
 
 
 def _switch_text(switch: Json) -> str:
-    """A switch as JSON; others get their turn between portions of its entries."""
-    entries: list[Json] = switch.pop("entries")
-    portions = []
-    for start in range(0, len(entries), PORTION):
-        portions.append(json.dumps(entries[start : start + PORTION], ensure_ascii=False)[1:-1])
+    """A switch as JSON."""
+    entries = _listed(switch.pop("entries"))
+    return f'{json.dumps(switch, ensure_ascii=False)[:-1]}, "entries": [{entries}]}}'
+
+
+def _listed(values: Iterable[Json]) -> str:
+    """The inside of a JSON list; others get their turn between portions of it."""
+    rest, portions = iter(values), []
+    while portion := list(islice(rest, PORTION)):
+        portions.append(json.dumps(portion, ensure_ascii=False)[1:-1])
         give_way()
-    return f'{json.dumps(switch, ensure_ascii=False)[:-1]}, "entries": [{", ".join(portions)}]}}'
+    return ", ".join(portions)
 
 
 def _packet(request: Any) -> Packet | str:

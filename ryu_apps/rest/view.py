@@ -139,7 +139,7 @@ def shown_entries(
                 yield flow, {**altered, "found": actions_text(in_words(found.entry, names)[1], flow.match)}
         for flow in waiting:
             yield flow, _wanted(flow, "waiting", None, rates)
-    items = {flow.cookie: flow.item for flow in flows}
+    items = {flow.cookie: flow.item for flow in flows} if held else {}
     for found in held.values():
         if is_ours(found.entry.cookie):
             yield None, _surplus(found, items, names, rates)

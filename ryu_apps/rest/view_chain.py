@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from policies.addresses import chain_hops
 from policies.model import FunctionRoute
-from ryu_apps.flows.flow import PRIVACY_CHAIN, XRAY_SHARES, FlowEntry
-from ryu_apps.openflow.wire import InstalledEntry
+from ryu_apps.flows.flow import CLASSIFY, PRIVACY_CHAIN, XRAY_SHARES, FlowEntry
+from ryu_apps.openflow.wire import InstalledEntry, resolve
 from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.rest.view import PORTION, WAITING, Json, Rates, no_rates, shown_entries
 from ryu_apps.switches.account import SwitchAccount
 
+T = TypeVar("T")
 Held = Collection[tuple[FlowEntry, Json]]
+Pause = Callable[[], object]
+ROUTED, UNSERVED = "function route ", "function "  # how items begin
 CHAIN = (PRIVACY_CHAIN, XRAY_SHARES)  # the tables by which packets leave for the next hop
 
 
@@ -21,20 +25,23 @@ def chain_view(
     account: SwitchAccount | None,
     compiled: CompiledPolicy,
     ports: Mapping[str, int],
-    installed: Iterable[InstalledEntry],
+    installed: Sequence[InstalledEntry],
     *,
     rates: Rates = no_rates,
     now: float = 0.0,
+    pause: Pause = bool,
 ) -> Json:
     """The hops in the order of the chain, and what has passed between them by the policy's items.
 
-    ``now`` is the Unix time of the reading.
+    ``now`` is the Unix time of the reading. ``pause`` is called now and then, in which others have their turns.
     """
     hops = chain_hops(compiled.policy)
     named = {hop.port for hop in hops}
-    flows = [flow for flow in compiled.entries if flow.table in CHAIN or not named.isdisjoint(flow.ports)]
-    shown = shown_entries(flows, ports, installed, rates)
-    held = [(flow, entry) for flow, entry in shown if flow is not None]
+
+    def is_about_hops(flow: FlowEntry) -> bool:
+        return flow.table in CHAIN or (flow.table == CLASSIFY and not named.isdisjoint(flow.ports))
+
+    held = list(entries_of(compiled, is_about_hops, ports, installed, rates=rates, pause=pause))
     return {
         "dpid": account.dpid if account else None,
         "name": compiled.policy.bridge_name,
@@ -56,6 +63,33 @@ def chain_view(
         ],
         "links": _links(held),
     }
+
+
+def entries_of(
+    compiled: CompiledPolicy,
+    wanted: Callable[[FlowEntry], bool],
+    ports: Mapping[str, int],
+    installed: Sequence[InstalledEntry],
+    *,
+    rates: Rates = no_rates,
+    pause: Pause = bool,
+) -> Iterator[tuple[FlowEntry, Json]]:
+    """The flows that are wanted with what the switch has of them: of 100,000 only those are put in words."""
+    flows = [flow for part in _portions(compiled.entries, pause) for flow in part if wanted(flow)]
+    ready = (entry for part in _portions(flows, pause) for _, entry in resolve(part, ports)[0])
+    identities = {entry.identity for entry in ready}
+    there = [found for part in _portions(installed, pause) for found in part if found.entry.identity in identities]
+    for number, (flow, entry) in enumerate(shown_entries(flows, ports, there, rates)):
+        if number % PORTION == 0:
+            pause()
+        if flow is not None:
+            yield flow, entry
+
+
+def _portions(values: Sequence[T], pause: Pause) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), PORTION):
+        yield values[start : start + PORTION]
+        pause()
 
 
 def _hop_state(account: SwitchAccount | None, port: str, ports: Mapping[str, int], held: Held) -> str:
@@ -101,20 +135,29 @@ def _links(held: Held) -> list[Json]:
     return list(links.values())
 
 
+def function_of(item: str) -> str:
+    """The function that an item of the policy is about; "" if it is about none."""
+    if item.startswith(ROUTED):
+        return item.removeprefix(ROUTED)
+    return item.removeprefix(UNSERVED).partition(":")[0] if item.startswith(UNSERVED) else ""
+
+
 def functions_view(
-    compiled: CompiledPolicy, switches: Iterable[Json], pause: Callable[[], object] = bool
+    compiled: CompiledPolicy, names: Collection[str], shown: Sequence[Json], pause: Pause = bool
 ) -> Iterator[Json]:
-    """The functions in the order of the document; ``switches`` as ``switch_view`` gives them, with all entries."""
+    """The functions with these names in the order of the document; ``shown``: their entries on all switches."""
     entries: dict[str, list[Json]] = {}
-    for switch in switches:
-        for entry in switch["entries"]:
+    for some in _portions(shown, pause):
+        for entry in some:
             entries.setdefault(entry["item"], []).append(entry)
     routes: dict[str, list[FunctionRoute]] = {}
-    for route in compiled.policy.openflow.function_routing:
-        routes.setdefault(route.function, []).append(route)
-    absent = {item.removeprefix("function ").partition(":")[0] for item in entries if item.startswith("function ")}
+    for part in _portions(compiled.policy.openflow.function_routing, pause):
+        for route in part:
+            if route.function in names:
+                routes.setdefault(route.function, []).append(route)
+    absent = {function_of(item) for item in entries if not item.startswith(ROUTED)}
     for number, (name, mine) in enumerate(routes.items()):
-        yield _function(name, mine, entries.get(f"function route {name}", []), name in absent)
+        yield _function(name, mine, entries.get(ROUTED + name, []), name in absent)
         if number % PORTION == 0:
             pause()
 

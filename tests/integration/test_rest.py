@@ -210,6 +210,9 @@ def test_a_function_is_moved_and_removed(running: Running) -> None:
     moved = {"target_socket": "internal_200", "match_fields": "ip,nw_dst=100.104.70.30", "priority": 95}
     assert running.put("/v1/functions/vector_db", {"routes": [moved]}).status == 200
     assert any("nw_dst=100.104.70.30 actions" in line for line in running.switch.dump())
+    first = running.client.get("/v1/functions?limit=1").json
+    assert (first["total"], len(first["functions"])) == (2, 1) and "state" in first["functions"][0]
+    assert running.client.get("/v1/functions?limit=0").json["functions"] == []
     names = [each["function"] for each in running.client.get("/v1/functions").json["functions"]]
     assert names == ["vector_db", "bucket_storage"]
     deleted = running.client.ask("DELETE", "/v1/functions/bucket_storage", headers=running.bearer)

@@ -7,15 +7,17 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
+import pytest
 from large_policies import large_document
 
 from policies.load import parse
 from ryu_apps.flows.flow import Foreign, item_cookie
+from ryu_apps.openflow.ofctl import match_text
 from ryu_apps.openflow.wire import InstalledEntry, SwitchEntry, resolve
 from ryu_apps.packets.simulate import Trace, simulate
 from ryu_apps.policy.file import CompiledPolicy, compile_document
-from ryu_apps.rest.view import policy_view, switch_view
-from ryu_apps.rest.view_chain import chain_view, functions_view
+from ryu_apps.rest.view import PORTION, policy_view, switch_view
+from ryu_apps.rest.view_chain import chain_view, entries_of, function_of, functions_view
 from ryu_apps.rest.view_examples import example_packets
 from ryu_apps.rest.view_trace import held_entries, notes_on_held
 from ryu_apps.switches.account import LastChange, SwitchAccount
@@ -82,7 +84,7 @@ def test_what_is_not_ours_or_does_not_answer_has_no_entries() -> None:
 
 def test_functions_that_nobody_serves_are_told_from_those_that_are_not_known() -> None:
     entry = {"item": "function bucket_storage: container 201 is absent", "state": "installed", "packets": 1, "bytes": 2}
-    found = {each["function"]: each for each in functions_view(COMPILED, [{"entries": [entry]}])}
+    found = {each["function"]: each for each in functions_view(COMPILED, ("vector_db", "bucket_storage"), [entry])}
     assert {name: each["state"] for name, each in found.items()} == {"vector_db": "unknown", "bucket_storage": "absent"}
 
 
@@ -92,10 +94,28 @@ def test_ten_thousand_functions_take_no_time_that_grows_with_their_square() -> N
     entries = [{"item": item, "state": "installed", "packets": 1, "bytes": 2} for item in items]
     began = process_time()
     pauses: list[None] = []
-    found = list(functions_view(CompiledPolicy(policy, (), ""), [{"entries": entries}], lambda: pauses.append(None)))
+    names = {route.function for route in policy.openflow.function_routing}
+    found = list(functions_view(CompiledPolicy(policy, (), ""), names, entries, lambda: pauses.append(None)))
     assert process_time() - began < 3  # about 0.1; held against every entry, each would make it 8
-    assert len(pauses) == 5  # others have their turns
+    assert len(pauses) == 15  # others have their turns
     assert len(found) == 10_000 and {each["state"] for each in found} == {"installed"}
+
+
+def test_of_many_entries_only_those_that_are_asked_for_are_put_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, ports = large_document(5_000)
+    compiled = compile_document(text, "large.json")
+    numbers = {port: number for number, port in enumerate(ports, 1)}
+    there = [InstalledEntry(wanted, 1, 2, 60) for _, wanted in resolve(compiled.entries, numbers)[0]]
+    worded: list[str] = []
+    monkeypatch.setattr("ryu_apps.rest.view.match_text", lambda match: worded.append(str(match)) or match_text(match))
+    pauses: list[None] = []
+    chain = chain_view(OURS, compiled, numbers, there, pause=lambda: pauses.append(None))
+    assert {hop["state"] for hop in chain["hops"]} == {"in sync"} and chain["links"]
+    assert len(worded) < 50 and len(pauses) >= 2 * len(there) // PORTION
+    held = entries_of(compiled, lambda flow: function_of(flow.item) == "function_7", numbers, there)
+    (seventh,) = functions_view(compiled, ["function_7"], [entry for _, entry in held])
+    assert (seventh["state"], seventh["packets"]) == ("installed", 2)  # its calls, and ARP for it
+    assert len(worded) < 60
 
 
 def test_the_chain_without_a_switch_has_its_hops_and_no_ports() -> None:

@@ -2,6 +2,7 @@
 
 const EVERY = 2000; // milliseconds between two readings
 const MOST_ENTRIES = 2000; // shown; the rest is for /v1/flows
+const MOST_FUNCTIONS = 500;
 const MOST_EVENTS = 200;
 const MOST_WAITING = 4; // ports named at once; more are folded
 const TABLES = {
@@ -250,7 +251,7 @@ function showSwitches(flows, chain) {
 
 // --- functions
 
-function showFunctions(functions) {
+function showFunctions({ functions, total }) {
   const rows = functions.flatMap((each) =>
     each.routes.map((route) =>
       element(
@@ -267,7 +268,8 @@ function showFunctions(functions) {
   const head = element("tr", {}, ...["Function", "Match", "Socket", "State"].map((name) => element("th", {}, name)));
   head.append(element("th", { className: "number" }, "Packets"));
   const table = element("table", { className: "stacks" }, element("thead", {}, head), element("tbody", {}, ...rows));
-  at("functions").replaceChildren(rows.length ? table : "The policy routes no function.");
+  const more = functions.length < total ? `The first ${functions.length} functions of ${total}.` : "";
+  at("functions").replaceChildren(rows.length ? table : "The policy routes no function.", more);
 }
 
 const matchText = (fields) => Object.entries(fields).map(([name, text]) => (text ? `${name}=${text}` : name)).join(",");
@@ -473,12 +475,12 @@ async function refresh() {
     const [flows, chain, functions] = await Promise.all([
       read(`v1/flows?max_age=1&limit=${MOST_ENTRIES}`),
       read("v1/chain?max_age=1"),
-      read("v1/functions?max_age=1"),
+      read(`v1/functions?max_age=1&limit=${MOST_FUNCTIONS}`),
     ]);
     lastFlows = flows;
     showSwitches(flows, chain);
     showChain(chain);
-    showFunctions(functions.functions);
+    showFunctions(functions);
     if (!at("flows").contains(document.activeElement)) showFlows();
     await showExamples(flows.policy.revision);
   } catch (problem) {

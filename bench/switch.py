@@ -38,6 +38,7 @@ from ryu_apps.flows.pipeline import compile_pipeline  # noqa: E402
 from ryu_apps.openflow.ofctl import entry_text  # noqa: E402
 
 EDITS = 30
+PROGRAMMINGS = 3  # of which the median counts, each with a reference of its own just before it
 PATIENCE = 300  # seconds
 _COMMITTED = re.compile(r"(\d+) flow entr(?:y|ies) committed in one bundle and read back in ([\d.]+) ms")
 _IN_PLACE = re.compile(r"(\d+) flow entr(?:y|ies) in place, nothing sent, in ([\d.]+) ms")
@@ -128,20 +129,13 @@ def routes(size: int) -> Callable[[Sandbox], bool]:
             file.write_text("\n".join(map(entry_text, entries)))
         title = f"{size} routes ({len(entries)} entries): "
         bridge = bench.switch.bridge
-        add = bench.timed("--bundle", "add-flows", bridge, flows[0])
+        del entries
+        programmings = [first_programming(bench, text, flows[0]) for _ in range(PROGRAMMINGS)]
+        whole, part, add, first = sorted(programmings, key=lambda it: it[0] / it[2])[PROGRAMMINGS // 2]
+        held = line(title + "first programming", whole, part, add, whole <= 2 * add, "<= 2x")
+
         replace = min(bench.timed("--bundle", "replace-flows", bridge, flow) for flow in (flows[1], flows[0]))
         dump = min(bench.timed("dump-flows", bridge) for _ in range(2))
-        del entries
-
-        bench.controller.start()
-        bench.wait(lambda log: (_COMMITTED.findall(log) or [()])[-1])
-        whole, part = bench.change(text)
-        held = line(title + "first programming", whole, part, add, whole <= 2 * add, "<= 2x")
-        first = bench.memory()
-        whole, part = bench.change(changed)
-        held &= line(title + "one route changed", whole, part, replace, whole < replace, "faster")
-        bench.controller.kill()
-        bench.controller.log.unlink()
         bench.controller.start()
         _, took = bench.wait(lambda log: (_IN_PLACE.findall(log) or [()])[-1])
         assert "committed" not in bench.controller.log.read_text()
@@ -149,9 +143,27 @@ def routes(size: int) -> Callable[[Sandbox], bool]:
         for when, memory in (("first programming", first), ("re-adoption", bench.memory())):
             print(f"{title + 'memory after ' + when:42} {memory:6.0f} MB {'':30}  < 400 MB: {verdict(memory < 400)}")
             held &= memory < 400
+        whole, part = bench.change(changed)
+        held &= line(title + "one route changed", whole, part, replace, whole < replace, "faster")
         return held
 
     return measure
+
+
+def first_programming(bench: Bench, text: str, flows: Path) -> tuple[float, float, float, float]:
+    """(milliseconds, the switch's part of them, the reference's, memory after it). Leaves the entries on the switch."""
+    bridge = bench.switch.bridge
+    bench.timed("del-flows", bridge)
+    add = bench.timed("--bundle", "add-flows", bridge, flows)
+    bench.timed("del-flows", bridge)
+    shutil.copy(EXAMPLE, bench.policy)
+    bench.controller.start()
+    bench.wait(lambda log: (_COMMITTED.findall(log) or [()])[-1])
+    whole, part = bench.change(text)
+    memory = bench.memory()
+    bench.controller.kill()
+    bench.controller.log.unlink()
+    return whole, part, add, memory
 
 
 def line(what: str, ours: float, part: float, reference: float | None, held: bool, aim: str) -> bool:

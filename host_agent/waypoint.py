@@ -92,6 +92,9 @@ def _new_marks(wanted: NamespaceState, found: NamespaceState) -> dict[int, int]:
             hidden = _misread(mark, family, found, wanted)
             ambiguous |= {it for it in new for rule in hidden if it & rule.mask == rule.mark}
         ambiguous |= {mark for mark in old & new if _elsewhere(mark, family, wanted) != _elsewhere(mark, family, found)}
+        # Nobody sets these just now, but an apply that was killed may have left rules that ask for them.
+        fresh = _marks_set(family, wanted) - old
+        ambiguous |= {mark for mark in fresh if _elsewhere(mark, family, found) - _elsewhere(mark, family, wanted)}
     return _free_marks(ambiguous, wanted, found)
 
 

@@ -148,6 +148,21 @@ def test_any_policy_to_any_other(seed: int) -> None:
         before = [*before, (document, machine)] if killed else [(document, machine)]
 
 
+def test_rules_that_a_killed_change_left_behind_take_nobody() -> None:
+    """They ask for a mark that nobody sets by then, and that the next policy gives to packets it means otherwise."""
+    hijacked, carried = (
+        {"tunnel_director": {"tunnels": {"wgc1": {"clients": ["192.168.50.10"], "dns": dns}}}}
+        for dns in ("hijack", "tunnel")
+    )
+    kernel = Kernel()
+    change(kernel, state(hijacked))
+    instants = change(kernel, state({"xray": {"clients": ["192.168.50.10"]}}))
+    late = [it for it in instants if decisions(it) == decisions(kernel)]
+    assert len(late) > 1
+    for instant in late:
+        change(instant, state(carried))
+
+
 def test_the_model_sees_a_mixture() -> None:
     """Positive control: a plan in a wrong order is caught."""
     before, after = MOVED["client from xray to a tunnel"]

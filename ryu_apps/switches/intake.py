@@ -91,9 +91,9 @@ def _parse(datapath: Any, version: int, kind: int, length: int, xid: int, buffer
             return None
         return _ryus(datapath, version, kind, length, xid, buffer) if _bearable(datapath, kind, octets) else None
     except Malformed as error:
-        hang_up(datapath, f"malformed message of type {kind}: {error}")
+        hang_up(datapath, f"malformed message: type {kind}: {error}")
     except Exception as error:  # of Ryu's parser, over something that nobody has thought of
-        hang_up(datapath, f"message of type {kind} that cannot be read: {type(error).__name__}")
+        hang_up(datapath, f"unreadable message: type {kind}: {type(error).__name__}")
     return None
 
 

@@ -92,7 +92,8 @@ class Session:
             self.account = replace(self.account, connected=False)
             extra = facts(self.account, "connection")
             who, what = title(self.account), "disconnected; while the bridge is there, its flow entries stay in force"
-            complaints.warning(f"{who}: disconnected", "%s: %s", who, what, extra=extra)
+            kind = f"{who}: disconnected" if self.account.ours else "disconnected"  # of others there may be thousands
+            complaints.warning(kind, "%s: %s", who, what, extra=extra)
 
     def wake(self, trigger: str) -> None:
         """Something has happened that may call for a change. Cheap: what comes together is looked at once."""

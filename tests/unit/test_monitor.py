@@ -116,6 +116,18 @@ def test_no_message_hangs_or_kills(state: str, caplog: pytest.LogCaptureFixture)
     assert "Encountered an error" not in caplog.text  # Ryu's own, with the whole message in hexadecimal
 
 
+def test_nonsense_of_every_type_drowns_no_other_complaint(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "complaints", peers.Complaints(peers.LINES_A_MINUTE))
+    for kind in range(256):
+        parse(Peer(MAIN_DISPATCHER), bytes((4, kind, 0, 7, 0, 0, 0, 0)))
+    before = len(caplog.records)
+    assert 0 < before < 50
+    intake.hang_up(Peer(MAIN_DISPATCHER), "another connection with the same datapath id is alive")
+    assert len(caplog.records) == before + 1
+
+
 def test_good_messages_reach_ryu_in_their_state() -> None:
     hello, echo, features, port, error, ports, *_ = GOOD
     assert parse(Peer(HANDSHAKE_DISPATCHER), hello).elements[0].versions == [4]

@@ -271,7 +271,8 @@ def test_a_switch_that_is_gone_is_shown_as_it_was_last_seen(running: Running) ->
         assert answer.json["installed"] == [] and answer.json["desired"]["verdict"] == "sent"
     finally:
         running.switch.vsctl("set-controller", "ovsbr0", "tcp:127.0.0.1:6653")
-        wait_for(lambda: seen()["connected"], "the switch to come back")
+        back = lambda: (now := seen())["answers"] and now["installed"] == ENTRIES  # noqa: E731
+        wait_for(back, "the switch to come back, with its entries")
 
 
 def test_rates_come_from_two_readings(running: Running) -> None:

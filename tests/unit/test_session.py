@@ -293,3 +293,13 @@ def test_a_bridge_of_another_name_is_left_alone() -> None:
     switch.settle()
     assert switch.messages == [] and not session.account.ours
     session.disconnect(connection)
+
+
+def test_what_a_large_look_took_is_given_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    monkeypatch.setattr(session_module.memory, "give_back", lambda: given.append(None))
+    world.load(MOVED)
+    assert not given  # not worth it
+    monkeypatch.setattr(session_module, "_LARGE", len(EXAMPLE.entries) - 1)
+    world.load(EXAMPLE)
+    assert len(given) == 1

@@ -21,7 +21,7 @@ from ryu_apps.openflow.wire import Identity, SwitchEntry
 from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.switches.bundle import filling
 from ryu_apps.switches.plan import Change, plan
-from ryu_apps.switches.rollout import left_over, rollout
+from ryu_apps.switches.rollout import FEW, left_over, rollout
 from ryu_apps.switches.sieve import LateSieve, Sieve
 from ryu_apps.switches.target import Draft, Target
 
@@ -191,6 +191,18 @@ def test_a_target_is_made_while_its_first_changes_are_taken(monkeypatch: pytest.
     rolled = rollout(Draft(policy, PORTS), {}, lambda: turns.append(None))
     sizes = [(len(change), len(rolled.target.entries)) for change in rolled.changes()]
     assert sizes == [(10, 10), (10, 20), (10, 30), (5, 35)] and len(turns) == 4
+
+
+@pytest.mark.parametrize("size", [FEW, FEW + 1])
+def test_of_a_large_rollout_only_the_count_and_what_goes_are_kept(size: int) -> None:
+    policy = compiled([FlowEntry(20, number, (), (), "x") for number in range(size - 1)])
+    gone = switch_entry(FlowEntry(20, size, (), (), "x"), PORTS)
+    rolled = rollout(Draft(policy, PORTS), dict([gone]), lambda: None)
+    sent = Change.together(list(rolled.changes()))
+    assert (rolled.added, rolled.replaced, rolled.deleted, len(rolled)) == (size - 1, 0, [gone], size)
+    assert rolled.few == (sent if size == FEW else None)
+    assert rolled.entry(gone.identity) == gone and rolled.entry(sent.add[0].identity) == sent.add[0]
+    assert bool(rolled._taken) == (size == FEW)
 
 
 def test_what_is_left_over_after_a_change() -> None:

@@ -79,7 +79,9 @@ class CreateWireGuard(Step):
         wireguard.create(machine.namespaces, self.link, self.namespace, str(log))
 
     def commands(self) -> list[str]:
-        made = f"ip link add {self.link.name} type wireguard || wireguard-go {self.link.name}"
+        name = self.link.name
+        # wireguard-go returns before it has read its device, and ends if that has moved away by then; wg(8) waits.
+        made = f"ip link add {name} type wireguard || {{ wireguard-go {name} && wg show {name} >/dev/null; }}"
         return [made, *_move(NODE, self.namespace, self.link)]
 
     def was(self, found: HostState) -> str:

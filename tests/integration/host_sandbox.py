@@ -32,6 +32,11 @@ ovs-vswitchd unix:/run/openvswitch/db.sock --pidfile --detach -vconsole:off
 """
 
 
+def own_hash_file(directory: Path) -> dict[str, str]:
+    """For ``advanced.tunnel_director``: the machine's /tmp is not the sandbox's own, and other tests may run."""
+    return {"hash_file": str(directory / "hash" / "tun_dir_rules.sha256")}
+
+
 class Node(Sandbox):
     """A machine with Open vSwitch running, an uplink, and a WARP profile; nothing of the privacy router yet."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host_sandbox import AGENT, EXAMPLE, Node
+from host_sandbox import AGENT, EXAMPLE, Node, own_hash_file
 from processes import wait_for
 
 MESH_WAITS = "nm-privacy waits for the device netmaker, which Netmaker makes"
@@ -487,8 +487,11 @@ def test_not_root_is_said_at_once(node: Node) -> None:
 def test_a_chain_a_mesh_and_a_director_on_one_node(tmp_path: Path) -> None:
     """A chain of the kernel's that several of them have rules in holds the rules of all, and stop takes all back."""
     policy = tmp_path / "policy.json"
-    tunnels = {"wgc1": {"clients": ["192.168.50.10"]}}
-    policy.write_text(json.dumps({**json.loads(EXAMPLE.read_text()), "tunnel_director": {"tunnels": tunnels}}))
+    director = {
+        "tunnel_director": {"tunnels": {"wgc1": {"clients": ["192.168.50.10"]}}},
+        "advanced": {"tunnel_director": own_hash_file(tmp_path)},
+    }
+    policy.write_text(json.dumps({**json.loads(EXAMPLE.read_text()), **director}))
     with Node(tmp_path, policy) as node:
         for link, address in (("netmaker", "100.104.70.1/24"), ("br0", "192.168.50.1/24"), ("wgc1", "10.9.0.2/24")):
             node.run("ip", "link", "add", link, "up", "type", "bridge")

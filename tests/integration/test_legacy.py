@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from host_sandbox import AGENT, ROOT
+from host_sandbox import AGENT, ROOT, own_hash_file
 from lab_reports import reports
 from lan_states import STATES
 from sandbox import Sandbox
@@ -91,7 +91,7 @@ class Router:
         )
         self.sandbox.environment["PATH"] = os.pathsep.join((tools, os.environ["PATH"]))
         document = json.loads(EXAMPLE.read_text())
-        names = {"hash_file": str(directory / "hash" / "tun_dir_rules.sha256")}
+        names = own_hash_file(directory)
         document["advanced"] = {"tunnel_director": names}
         (directory / "policy.json").write_text(json.dumps(document))
         self._where = ("--policy", directory / "policy.json", "--state-dir", directory / "state")

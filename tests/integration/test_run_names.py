@@ -7,19 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host_sandbox import HOSTS, Node
+from host_sandbox import HOSTS, Node, own_hash_file
 
 SERVER = "xray.example.net"
-DIRECTOR = {
-    "xray": {"clients": ["192.168.50.10", "fd00:50::10"], "servers": [SERVER]},
-    "advanced": {"lan": {"interfaces": ["uplink0"], "subnets": ["192.168.50.0/24", "fd00:50::/64"]}},
-}
+XRAY = {"clients": ["192.168.50.10", "fd00:50::10"], "servers": [SERVER]}
+LAN = {"interfaces": ["uplink0"], "subnets": ["192.168.50.0/24", "fd00:50::/64"]}
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[Node]:
     policy = tmp_path / "policy.json"
-    policy.write_text(json.dumps(DIRECTOR))
+    advanced = {"lan": LAN, "tunnel_director": own_hash_file(tmp_path)}
+    policy.write_text(json.dumps({"xray": XRAY, "advanced": advanced}))
     nobody = tmp_path / "resolv.conf"
     nobody.write_text("nameserver 127.0.0.1\n")  # refuses at once
     with Node(tmp_path, policy) as it:

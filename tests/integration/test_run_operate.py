@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from host_examples import WGCF
-from host_sandbox import AGENT, ROOT, Node
+from host_sandbox import AGENT, ROOT, Node, own_hash_file
 from processes import wait_for
 from test_confirm import state
 
@@ -58,7 +58,7 @@ def test_what_may_cut_the_operator_off_needs_his_word(node: Node, tmp_path: Path
         "xray": {"clients": ["192.0.2.0/24"]},
         "advanced": {
             "lan": {"interfaces": ["uplink0"], "subnets": ["192.0.2.0/24"]},
-            "tunnel_director": {"hash_file": str(tmp_path / "hash" / "tun_dir_rules.sha256")},
+            "tunnel_director": own_hash_file(tmp_path),
         },
     }
     policy.write_text(json.dumps(director))

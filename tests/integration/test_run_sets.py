@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host_sandbox import Node
+from host_sandbox import Node, own_hash_file
 from test_run import Run
 
 from host_agent.drivers.ipset import READ_WHOLE
@@ -32,7 +32,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
     policy = tmp_path / "policy.json"
     xray = {"clients": ["192.168.50.10"], "servers": ["203.0.113.20"], "exclude_sets": ["de", "nl"]}
     lan = {"interfaces": ["uplink0"], "subnets": ["192.168.50.0/24"]}
-    policy.write_text(json.dumps({"xray": xray, "advanced": {"lan": lan, "ipsets": {"zones_dir": str(tmp_path)}}}))
+    advanced = {"lan": lan, "ipsets": {"zones_dir": str(tmp_path)}, "tunnel_director": own_hash_file(tmp_path)}
+    policy.write_text(json.dumps({"xray": xray, "advanced": advanced}))
     with Node(tmp_path, policy) as it:
         it.apply()
         yield it

@@ -29,11 +29,12 @@ from host_agent.plan import plan
 from host_agent.state import HostState
 from host_agent.status.report import in_sync, in_words, status
 from host_agent.steps import Step
-from host_agent.words import counted, wrapped
+from host_agent.words import wrapped
 from policies.addresses import address_plan
 from policies.errors import DocumentError
 from policies.host_model import Policy
 from policies.load_node import load_for_node
+from policies.words import counted
 
 EXIT_CODES = """exit codes: 0 done or in sync, 1 differences or not converged, 2 bad usage or invalid document,
 3 something is missing on this machine, 4 another run holds the lock"""

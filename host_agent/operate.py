@@ -32,9 +32,9 @@ from host_agent.run.service import run
 from host_agent.state import DEGRADED, HostState
 from host_agent.status.report import in_sync, in_words
 from host_agent.steps import Step, script
-from host_agent.words import counted
 from policies.errors import DocumentError
 from policies.load_node import load_for_node
+from policies.words import counted
 
 if TYPE_CHECKING:
     from host_agent.cli import Output

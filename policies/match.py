@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from policies.kinds import Unfit, described
 from policies.match_fields import ALIASES, ANY, IMPLIED, KNOWN, REFUSED, WORDS, canonical, writer
-from policies.spelling import did_you_mean
+from policies.words import did_you_mean
 
 Match = tuple[tuple[str, str], ...]
 

@@ -13,6 +13,7 @@ from policies.kinds import container_number, datapath_id, host_address, identifi
 from policies.model import PrivacyRouter
 from policies.reader import Findings, Section
 from policies.rules import Found, hops, sockets, touches
+from policies.words import first_of
 from topology.nodes import Node, Topology
 
 
@@ -111,12 +112,7 @@ def _containers_of_the_policy(topology: Topology, paths: list[str], policy: Priv
     known |= {hop.container_id for hop in hops(policy) if hop.container_id is not None}
     for node, path in zip(topology.nodes, paths, strict=True):
         for number in sorted(node.containers - known):
-            yield f"{path}.containers", f"the policy has no container {number}; it has {_listed(known)}"
-
-
-def _listed(numbers: set[int]) -> str:
-    shown = ", ".join(map(str, sorted(numbers)[:20]))
-    return f"{shown} and {len(numbers) - 20} more" if len(numbers) > 20 else shown or "none"
+            yield f"{path}.containers", f"the policy has no container {number}; it has {first_of(sorted(known))}"
 
 
 def _addresses_of_the_mesh(topology: Topology, paths: list[str], policy: PrivacyRouter) -> Found:

@@ -10,8 +10,8 @@ from policies.document import Document
 from policies.errors import MOST_PROBLEMS, DocumentError, Problem
 from policies.kinds import Kind, Unfit, described
 from policies.model import Place
-from policies.spelling import did_you_mean, nearest
 from policies.tree import LISTS, Node, Nodes, child_path, plain
+from policies.words import did_you_mean, nearest
 
 T = TypeVar("T")
 

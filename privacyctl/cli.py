@@ -21,6 +21,7 @@ from policies.host_model import Director
 from policies.load import load, read_policy
 from policies.load_node import view_for_node
 from policies.model import PrivacyRouter
+from policies.words import counted
 
 DONE, INVALID = 0, 2
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as a shell reports it
@@ -196,7 +197,7 @@ def _proved(file: Path, topology: Path | None) -> tuple[str, ...]:
     counts = (*(_of_chain(router) if router else ()), *(_of_director(director) if director else ()))
     nodes = compiled.nodes if compiled else {}
     remarks = unserved({name: node.entries for name, node in nodes.items()})
-    numbers = ", ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)
+    numbers = ", ".join(counted(number, what) for number, what in counts)
     return (f"{file}: valid: {numbers}", *remarks)
 
 

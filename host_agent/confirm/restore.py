@@ -31,7 +31,7 @@ from host_agent.run.lock import running
 from host_agent.run.log import Log
 from host_agent.state import File, HostState, IpSet, log_path
 from host_agent.steps import Step
-from host_agent.words import counted
+from policies.words import counted
 
 ATTEMPTS, BETWEEN = 10, 3.0  # to restore, seconds between them
 LOCKED = 0.2  # seconds until the next look whether the lock is free

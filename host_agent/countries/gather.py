@@ -15,8 +15,8 @@ from pathlib import Path
 from host_agent.countries import download, local, store
 from host_agent.countries.store import Copy, Failure
 from host_agent.countries.values import EXTENDED, FAMILIES, Country, Key, Settings, SourceFailed
-from host_agent.words import counted
 from policies.country_codes import country_code
+from policies.words import counted
 
 RETRY_SECONDS = 900.0  # so long after a failed download no other is tried
 PATIENCE = 60.0  # seconds for all downloads together

@@ -35,7 +35,7 @@ from host_agent.run.round import Reconciler, Round
 from host_agent.run.turns import Turn, following
 from host_agent.run.watch import Watch
 from host_agent.state import HostState, NamespaceState
-from host_agent.words import counted
+from policies.words import counted
 
 PASSES = 4  # rounds in which a policy must be in force: what one step takes along with it, the next puts back
 

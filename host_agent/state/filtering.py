@@ -11,7 +11,7 @@ from typing import Literal
 
 from host_agent.prefixes import Family, Prefixes, Seal
 from host_agent.state.names import IPSET_NAME, OWNER, checked
-from host_agent.words import counted
+from policies.words import counted
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from host_agent.state import (
     Rule,
     table_name,
 )
-from host_agent.words import counted
+from policies.words import counted
 
 COUNTED = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
 ITEM = re.compile(rf' ?-m comment --comment "{OWNER} [0-9a-f]{{12}} ?([^"]*)"')

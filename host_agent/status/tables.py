@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from host_agent.status.report import Status, in_sync, in_words
-from host_agent.words import counted
+from policies.words import counted
 
 PIPED_WIDTH = 160  # columns of a table that no terminal shows
 MOST_LINES = 12  # of differences; the plan has them all

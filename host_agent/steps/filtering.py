@@ -9,7 +9,7 @@ from host_agent.drivers import ipset, netfilter
 from host_agent.prefixes import Prefixes
 from host_agent.state import Chain, Family, HostState, IpSet
 from host_agent.steps.base import Machine, Step, at, inside
-from host_agent.words import counted
+from policies.words import counted
 
 ASIDE = "new"  # the ending of a set that is being built
 

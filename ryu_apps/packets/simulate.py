@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from policies.field_forms import Address, Mac
 from policies.match import MatchError, normalise
 from policies.match_fields import FIELDS
+from policies.words import first_of
 from ryu_apps.flows.flow import DecTtl, FlowEntry, Foreign, GotoTable, Match, Output, PushVlan, SetField, StripVlan
 from ryu_apps.openflow.oxm_fields import BY_NAME
 from ryu_apps.packets.cubes import Cube
@@ -23,7 +24,6 @@ Packet = Mapping[str, str | int]
 """The packet's fields by their ovs-fields(7) names, in_port by its name. What is left out is 0."""
 
 _IP = (0x0800, 0x86DD)
-_NAMED = 20  # ports at most, of those that a policy has
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ def stranger(packet: Match, entries: Iterable[FlowEntry]) -> str | None:
     port, known = dict(packet)["in_port"], {entry.in_port for entry in entries if entry.in_port}
     if port in known:
         return None
-    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    return f"the policy has no port {port}; it has {', '.join(sorted(known)[:_NAMED])}{more}"
+    return f"the policy has no port {port}; it has {first_of(sorted(known))}"
 
 
 class FlowTables:

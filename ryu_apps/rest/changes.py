@@ -17,6 +17,7 @@ from ryu.lib import hub
 
 from policies.document import is_json, read_text
 from policies.errors import DocumentError
+from policies.words import counted
 from ryu_apps.policy.changes import PolicyChanges
 from ryu_apps.policy.edit import document_text, plain, routes_of, with_routes
 from ryu_apps.policy.file import CompiledPolicy, revision
@@ -134,7 +135,7 @@ class ChangeController(Api):
                 }
                 for problem in error.problems
             ]
-            detail = f"not a valid policy: {len(problems)} problem{'s' * (len(problems) != 1)}; nothing was changed"
+            detail = f"not a valid policy: {counted(len(problems), 'problem')}; nothing was changed"
             raise HttpProblem(422, detail, {"problems": problems}) from None
 
     def _apply(self, request: Any, compiled: CompiledPolicy) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import wraps
 from typing import Any, ParamSpec
 
+from policies.words import counted
 from ryu_apps.events import event
 from ryu_apps.openflow.ofctl import entry_text
 from ryu_apps.openflow.shapes import Identity
@@ -36,7 +37,7 @@ def facts(account: SwitchAccount, kind: str, **known: Any) -> dict[str, Any]:
 
 
 def flow_entries(count: int) -> str:
-    return "1 flow entry" if count == 1 else f"{count} flow entries"
+    return counted(count, "flow entry", "flow entries")
 
 
 def _harmless(report: Callable[P, None]) -> Callable[P, None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from eventlet import Timeout, sleep
@@ -15,14 +15,6 @@ from ryu_apps.openflow.wire import SwitchEntry
 from ryu_apps.policy.changes import HANGUP
 from ryu_apps.switches import session as session_module
 from ryu_apps.switches.session import Session
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    yield made
-    made.session.disconnect(made.connection)
-    sleep(0)
 
 
 def eventually(condition: Callable[[], bool]) -> None:

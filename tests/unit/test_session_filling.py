@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import pytest
-from eventlet import sleep
 from session_world import EXAMPLE, MOVED, POLICY, PORTS, World, compiled, wanted
 from table_switch import TableSwitch
 
@@ -14,14 +13,6 @@ from ryu_apps.flows.flow import FlowEntry
 from ryu_apps.openflow.ofctl import entry_text
 from ryu_apps.openflow.wire import Encoder, Identity, resolve
 from ryu_apps.policy.changes import HANGUP
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    yield made
-    made.session.disconnect(made.connection)
-    sleep(0)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ class DueUpdates:
 
     def __init__(self) -> None:
         self._budget = RepairBudget()
-        self._postponed: dict[Identity, Update] = {}
+        self._postponed: dict[Identity, tuple[Update, Inbox]] = {}  # the last of each, and who wants it back
 
     def of(self, updates: Mapping[Identity, Update], wanted: Target, inbox: Inbox, now: float) -> list[Update]:
         """Those that matter and are due; one that is not comes back into the inbox by itself when it is."""
@@ -41,12 +41,13 @@ class DueUpdates:
         if wait <= 0:
             return True
         if identity not in self._postponed:
-            hub.spawn_after(wait, self._resume, identity, inbox)
-        self._postponed[identity] = update
+            hub.spawn_after(wait, self._resume, identity)
+        self._postponed[identity] = update, inbox
         return False
 
-    def _resume(self, identity: Identity, inbox: Inbox) -> None:
-        inbox.note_update(self._postponed.pop(identity))
+    def _resume(self, identity: Identity) -> None:
+        update, inbox = self._postponed.pop(identity)
+        inbox.note_update(update)
 
 
 def repair(

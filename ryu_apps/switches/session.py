@@ -169,11 +169,11 @@ class Session:
             return
         known, way = self._target, self._way(connection, compiled, ports, triggers)
         self.work["plans"] += 1
-        changed = self._carry_out(connection, way, trigger, started)
-        self.verdict = Verdict(compiled, self.account.last_change if changed else None)
+        change = self._carry_out(connection, way, trigger, started)
+        self.verdict = Verdict(compiled, change)
         if way.target.absent_ports - (known.absent_ports if known else frozenset()):
             report_waiting(self.account, way.target)
-        if not changed:
+        if change is None:
             level = logging.DEBUG if trigger == POLLED or trigger.startswith("port ") else logging.INFO
             message = "%s: %s: %s in place, nothing sent, in %.1f ms"
             entries = flow_entries(len(way.target.entries))
@@ -199,25 +199,26 @@ class Session:
             return
         if len(due) > FEW:
             self._settled = False
-            self._reconcile(connection, (f"drift in {flow_entries(len(due))}",))
+            self._inbox.note(f"drift in {flow_entries(len(due))}")
             return
         self.work["readings of items"] += 1
         change, there = repair(connection, wanted, due)
         self.work["plans"] += 1
-        if self._carry_out(connection, at_once(wanted, change), f"drift in {flow_entries(len(change))}", started):
+        done = self._carry_out(connection, at_once(wanted, change), f"drift in {flow_entries(len(change))}", started)
+        if done and done.confirmed:
             report_drift(self.account, change, wanted, there)
-            for entry in self._due_updates.repaired(change, started):
-                report_fight(self.account, entry, wanted)
+        for entry in self._due_updates.repaired(change, started):
+            report_fight(self.account, entry, wanted)
 
-    def _carry_out(self, connection: Connection, way: Rollout, trigger: str, started: float) -> bool:
-        """Sends, commits and reads back what has to change; False if nothing has to, and nothing was sent."""
+    def _carry_out(self, connection: Connection, way: Rollout, trigger: str, started: float) -> LastChange | None:
+        """Sends, commits and reads back what has to change; None if nothing has to, and nothing was sent."""
         was_settled, self._settled = self._settled, False
         refusal = reason = None
         try:
             bundle = connection.fill(way.changes(), way.at_most)
             if bundle is None:
                 self._target, self._settled = way.target, self._watched
-                return False
+                return None
             left = self._commit(connection, bundle, way)
             if left:
                 reason = f"committed, but the read-back differs in {flow_entries(left)}"
@@ -229,12 +230,11 @@ class Session:
             self._settled = was_settled
         self.work["bundles"] += 1
         self.work["messages"] += len(way)
-        self._keep(way, started, trigger, reason, refusal)
+        change = self._keep(way, started, trigger, reason, refusal)
         if reason:
             self._inbox.note_later(AGAIN, AGAIN_SECONDS)
-        assert self.account.last_change is not None
-        report_change(self.account, self.account.last_change)
-        return True
+        report_change(self.account, change)
+        return change
 
     def _commit(self, connection: Connection, bundle: FilledBundle, way: Rollout) -> int:
         """How many entries are not as they should be after it. A small change is read back without all the rest."""
@@ -253,7 +253,9 @@ class Session:
             self._target, self._settled = None, False
         return name == bridge
 
-    def _keep(self, way: Rollout, started: float, trigger: str, reason: str | None, refusal: Refusal | None) -> None:
+    def _keep(
+        self, way: Rollout, started: float, trigger: str, reason: str | None, refusal: Refusal | None
+    ) -> LastChange:
         last = LastChange(
             time=time.time(),
             added=way.added,
@@ -268,6 +270,7 @@ class Session:
             refusal=refusal,
         )
         self.account = replace(self.account, last_change=last, changes_total=self.account.changes_total + last.bundles)
+        return last
 
 
 def _others_turn() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Callable
 
 import pytest
@@ -174,16 +175,28 @@ def test_only_a_port_that_goes_is_worth_a_warning(world: World, caplog: pytest.L
 def test_a_fight_is_fought_slowly(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ryu_apps.switches.repairs.SECONDS_IN_A_FIGHT", 1.0)
-    lost = world.entry(20, 0)
+    monkeypatch.setattr("ryu_apps.switches.repairs.SECONDS_IN_A_FIGHT", 0.5)
+    lost, began = world.entry(20, 0), 0.0
     for _ in range(10):
+        began = time.monotonic()
         world.switch.foreign(gone=lost)
+        eventually(lambda: lost in world.switch.table.values())
         world.switch.settle()
-        assert lost in world.switch.table.values()
     assert "again and again" in caplog.text
     world.switch.foreign(gone=lost)
-    world.switch.settle()
-    assert lost not in world.switch.table.values()
+    eventually(lambda: lost in world.switch.table.values())
+    assert time.monotonic() - began > 0.5
+
+
+def test_a_fight_goes_on_slowly_over_a_new_connection(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ryu_apps.switches.repairs.SECONDS_IN_A_FIGHT", 0.5)
+    lost = world.entry(20, 0)
+    for _ in range(11):
+        world.switch.foreign(gone=lost)
+        world.switch.settle()
+    world.session.disconnect(world.connection)
+    world.connect()
+    world.switch.foreign(gone=lost)
     eventually(lambda: lost in world.switch.table.values())
 
 
@@ -196,6 +209,19 @@ def test_without_a_monitor_the_switch_is_polled(monkeypatch: pytest.MonkeyPatch)
     switch.table.clear()
     eventually(lambda: set(switch.table.values()) == wanted(EXAMPLE))
     session.disconnect(connection)
+
+
+def test_drift_in_very_many_entries_is_one_reading(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "FEW", 3)
+    before = dict(world.switch.table)
+    world.forget()
+    for entry in sorted(wanted(EXAMPLE))[:5]:
+        world.switch.foreign(gone=entry)
+    world.switch.settle()
+    assert world.switch.table == before
+    assert world.session.work == {"readings": 1, "plans": 1, "bundles": 1, "messages": 5}
+    last = world.session.account.last_change
+    assert last is not None and last.trigger == "drift in 5 flow entries"
 
 
 # What goes wrong.
@@ -221,6 +247,15 @@ def test_a_refused_bundle_leaves_the_old_state_and_names_entry_and_line(
     world.session.wake(HANGUP)
     world.switch.settle()
     assert set(world.switch.table.values()) == wanted(MOVED)
+
+
+def test_a_refused_repair_is_no_word_of_something_put_back(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    lost = world.entry(20, 0)
+    world.switch.refuses = lambda entry: entry == lost
+    world.switch.foreign(gone=lost)
+    world.switch.settle()
+    assert lost not in world.switch.table.values()
+    assert "TABLE_FULL" in caplog.text and "put back" not in caplog.text
 
 
 def test_what_the_read_back_lacks_is_not_confirmed_and_is_read_next_time(world: World) -> None:
@@ -255,9 +290,9 @@ def test_a_silent_switch_is_left(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_readers_of_a_silent_switch_get_the_last_reading(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ryu_apps.switches.last_reading.PATIENCE", 0.05)
     first = world.session.reading(0)
     assert first is not None and len(first.installed) == len(EXAMPLE.entries)
+    monkeypatch.setattr("ryu_apps.switches.last_reading.PATIENCE", 0.05)
     world.switch.mute = True
     assert world.session.reading(60) is first
     assert world.session.reading(0) is first

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from eventlet import sleep, spawn
+from eventlet import Timeout, sleep, spawn
 from mesh_examples import document, topology_text
 
 from ryu_apps.policy import file as policy_file_module
@@ -69,7 +69,9 @@ def test_of_quick_edits_the_last_one_is_in_force(world: World) -> None:
     for number in range(5):
         world.path.write_text(edited(number))
         following.append(spawn(world.changes.follow, f"edit {number}"))
-        sleep(0.02)
+        with Timeout(10):
+            while not world.compiled:  # the first is being read
+                sleep(0.001)
     for each in following:
         each.wait()
     assert world.in_force == edited(4)

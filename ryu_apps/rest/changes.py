@@ -23,12 +23,12 @@ from ryu_apps.policy.edit import document_text, plain, routes_of, with_routes
 from ryu_apps.policy.file import CompiledPolicy, revision
 from ryu_apps.rest.api import JSON, Api, Service, boolean, expect_type, json_body, parameters, utf8
 from ryu_apps.rest.problem import HttpProblem, json_response
-from ryu_apps.rest.turns import give_way
 from ryu_apps.rest.view import Json, change_view
 from ryu_apps.switches.account import LastChange
 from ryu_apps.switches.plan import plan
 from ryu_apps.switches.session import Session, Verdict
 from ryu_apps.switches.target import Draft
+from ryu_apps.turns import give_way
 
 CONFIRMED, UNCHANGED, FAILED = "confirmed", "unchanged", "failed"
 SETTLED = (CONFIRMED, UNCHANGED)

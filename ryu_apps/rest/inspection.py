@@ -18,12 +18,12 @@ from ryu_apps.rest import stream as rest_stream
 from ryu_apps.rest.api import JSON, Api, expect_type, json_body, number, parameters, rates_of
 from ryu_apps.rest.problem import HttpProblem, json_response
 from ryu_apps.rest.readings import Seen
-from ryu_apps.rest.turns import give_way
 from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, entries_of, function_of, functions_view
 from ryu_apps.rest.view_examples import example_packets
 from ryu_apps.rest.view_trace import desired_trace, trace_on_switch
 from ryu_apps.switches.session import Session
+from ryu_apps.turns import give_way
 
 STATES = ("installed", "dropping", "missing", "altered", "surplus", "waiting")
 _LARGEST = 2**53  # of a whole number that every JSON reader keeps

@@ -12,9 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from ryu_apps.events import Event
 from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.rest.readings import Seen
-from ryu_apps.rest.turns import give_way
 from ryu_apps.rest.view import switch_view
 from ryu_apps.switches.session import Session
+from ryu_apps.turns import give_way
 
 MAX_AGE = 1.0  # seconds that a reading may be old
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

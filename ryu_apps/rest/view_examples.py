@@ -12,6 +12,7 @@ from ryu_apps.packets.cubes import Cube
 from ryu_apps.packets.headers import Space
 from ryu_apps.policy.file import CompiledPolicy
 from ryu_apps.rest.view import Json
+from ryu_apps.rest.view_chain import function_of
 
 _WEB_SERVER = "198.51.100.80"  # of nobody (RFC 5737)
 
@@ -44,8 +45,8 @@ def _of_a_function(entries: Collection[FlowEntry]) -> Iterator[tuple[str, Match]
         if flow.table == CLASSIFY and GotoTable(MESH) in flow.actions and flow.in_port not in (None, *route.outputs):
             both = space.cube(flow.match).meet(wanted)
             if both:
-                name = route.item.removeprefix("function route ")
-                yield f"a call of {name} from {flow.in_port}", space.match(_one_of(space, both))
+                call = f"a call of {function_of(route.item)} from {flow.in_port}"
+                yield call, space.match(_one_of(space, both))
                 return
 
 

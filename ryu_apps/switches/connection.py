@@ -21,6 +21,7 @@ from ryu_apps.openflow.messages import Bundle, SwitchError
 from ryu_apps.openflow.wire import Identity, InstalledEntry, Malformed, SwitchEntry
 from ryu_apps.switches.bundle import FilledBundle, filling, noted
 from ryu_apps.switches.plan import Change
+from ryu_apps.turns import give_way
 
 ANSWER_TIMEOUT = 10.0  # seconds of silence within an exchange; a switch commits 50,000 entries in half a second
 MAXIMUM_ENTRIES = 1_000_000  # that a switch is believed to have: half a gigabyte here
@@ -209,7 +210,7 @@ class Connection:
         try:
             for octets in sends:
                 self._send(octets)
-                hub.sleep(0)
+                give_way()
             while True:
                 answer = _within(patience or ANSWER_TIMEOUT, exchange.answers)
                 yield answer
@@ -254,7 +255,7 @@ def _reading(answers: Iterable[bytes], decode: Decode = messages.decode_flow_sta
             installed += decode(answer)
             if len(installed) > MAXIMUM_ENTRIES or len(ports) > _MAXIMUM_PORTS:
                 raise SwitchSilent(f"an answer of more than {MAXIMUM_ENTRIES} entries or {_MAXIMUM_PORTS} ports")
-            hub.sleep(0)  # the next part may be there already, and others wait for their turn
+            give_way()  # the next part may be there already, and others wait for their turn
     except Malformed as error:
         raise SwitchSilent(f"a malformed answer: {error}") from None
     return Reading(ports, tuple(installed), time.time())

@@ -20,12 +20,12 @@ from typing import Any
 from ryu.base import app_manager  # noqa: F401 (before ryu.controller, which imports it in a circle)
 from ryu.controller import controller
 from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER
-from ryu.lib import hub
 from ryu.ofproto import ofproto_parser, ofproto_v1_3_parser
 
 from ryu_apps.openflow.messages import HEADER, VERSION, Kind, decode_flow_stats, multipart_kind
 from ryu_apps.openflow.wire import Malformed
 from ryu_apps.switches.peers import HANDSHAKE_SECONDS, PEERS, PatientServer, complaints, peers
+from ryu_apps.turns import give_way
 
 Taker = Callable[[bytes], bool]
 """Takes a message (True), or leaves it to Ryu."""
@@ -87,7 +87,7 @@ def _parse(datapath: Any, version: int, kind: int, length: int, xid: int, buffer
         taker = getattr(datapath, _TAKER, None)
         if taker is not None and taker(octets):
             if len(octets) > _LARGE:
-                hub.sleep(0)  # whoever asked shall read it before the next one comes
+                give_way()  # whoever asked shall read it before the next one comes
             return None
         return _ryus(datapath, version, kind, length, xid, buffer) if _bearable(datapath, kind, octets) else None
     except Malformed as error:

@@ -37,6 +37,7 @@ from ryu_apps.switches.session_log import (
 )
 from ryu_apps.switches.sieve import Sieve
 from ryu_apps.switches.target import Draft, Target
+from ryu_apps.turns import give_way
 
 LOG = logging.getLogger("privacy_router")
 
@@ -187,9 +188,9 @@ class Session:
         if draft.target is not known:
             self.work["targets"] += 1
         if known and self._settled and known.swept == draft.target.swept and not _UNKNOWN & set(triggers):
-            return rollout(draft, known.entries, _others_turn)
+            return rollout(draft, known.entries, give_way)
         self.work["readings"] += 1
-        return rollout_by_reading(draft, lambda sieve: connection.read(decode=sieve).entries, _others_turn)
+        return rollout_by_reading(draft, lambda sieve: connection.read(decode=sieve).entries, give_way)
 
     def _repair(self, connection: Connection, wanted: Target, updates: dict[Identity, Update]) -> None:
         """Puts back what others changed of ours."""
@@ -271,10 +272,6 @@ class Session:
         )
         self.account = replace(self.account, last_change=last, changes_total=self.account.changes_total + last.bundles)
         return last
-
-
-def _others_turn() -> None:
-    hub.sleep(0)
 
 
 def _milliseconds_since(started: float) -> float:

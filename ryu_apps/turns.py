@@ -1,4 +1,4 @@
-"""Long answers, in which others have their turns."""
+"""Long work, in which others have their turns."""
 
 from __future__ import annotations
 

@@ -139,10 +139,10 @@ def shown_entries(
                 yield flow, {**altered, "found": actions_text(in_words(found.entry, names)[1], flow.match)}
         for flow in waiting:
             yield flow, _wanted(flow, "waiting", None, rates)
-    items = {flow.cookie: flow.item for flow in flows} if held else {}
-    for found in held.values():
-        if is_ours(found.entry.cookie):
-            yield None, _surplus(found, items, names, rates)
+    surplus = [found for found in held.values() if is_ours(found.entry.cookie)]
+    items = {flow.cookie: flow.item for flow in flows} if surplus else {}
+    for found in surplus:
+        yield None, _surplus(found, items, names, rates)
 
 
 def _wanted(flow: FlowEntry, state: str, found: InstalledEntry | None, rates: Rates) -> Json:

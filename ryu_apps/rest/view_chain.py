@@ -104,9 +104,8 @@ def _hop_state(account: SwitchAccount | None, port: str, ports: Mapping[str, int
 
 def _hop_counters(port: str, held: Held) -> Json:
     """What the hop has sent and been sent, as far as the chain's tables let it pass."""
-    chain = [(flow, entry) for flow, entry in held if flow.table in CHAIN and flow.outputs]
-    sent = [entry for flow, entry in chain if flow.in_port == port]
-    received = [entry for flow, entry in chain if port in flow.outputs]
+    sent = [entry for flow, entry in held if flow.outputs and flow.in_port == port]
+    received = [entry for flow, entry in held if port in flow.outputs]
     return {
         "sent": {unit: sum(entry[unit] for entry in sent) for unit in ("packets", "bytes")},
         "received": {unit: sum(entry[unit] for entry in received) for unit in ("packets", "bytes")},
@@ -122,8 +121,6 @@ def _last_change(port: str, held: Held, now: float) -> float | None:
 def _links(held: Held) -> list[Json]:
     links: dict[tuple[str, str | None, str], Json] = {}
     for flow, entry in held:
-        if flow.table not in CHAIN:
-            continue
         for port in flow.outputs:
             start = {"item": flow.item, "from": flow.in_port, "to": port, "packets": 0, "bytes": 0, "rate": None}
             link = links.setdefault((flow.item, flow.in_port, port), start)

@@ -126,6 +126,17 @@ def test_the_chain_without_a_switch_has_its_hops_and_no_ports() -> None:
         ("xray", "internal_101", False),
     ]
     assert view["connected"] is False and {link["packets"] for link in view["links"]} == {0}
+    assert {hop["state"] for hop in view["hops"]} == {"unknown"}
+
+
+def test_a_hop_is_in_sync_only_as_far_as_is_known() -> None:
+    def told(account: SwitchAccount, ports: dict[str, int]) -> list[str]:
+        return [hop["state"] for hop in chain_view(account, COMPILED, ports, installed(ports))["hops"]]
+
+    assert told(OURS, PORTS) == ["in sync"] * 3
+    assert told(replace(OURS, connected=False), PORTS) == told(OURS, {}) == ["unknown"] * 3
+    without = {port: number for port, number in PORTS.items() if port != "internal_101"}
+    assert told(OURS, without) == ["in sync", "waiting", "absent"]
 
 
 def test_links_are_summed_by_item_and_direction() -> None:

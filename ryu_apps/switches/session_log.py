@@ -55,14 +55,14 @@ def _harmless(report: Callable[P, None]) -> Callable[P, None]:
 
 @_harmless
 def report_change(account: SwitchAccount, change: LastChange) -> None:
-    counts = f"({change.added} added, {change.replaced} replaced, {change.deleted} deleted)"
     extra = facts(account, "change", **asdict(change))
     if change.confirmed:
+        counts = f"({change.added} added, {change.replaced} replaced, {change.deleted} deleted)"
         message = "%s: %s: %s committed in one bundle and read back in %.1f ms %s"
         sent = flow_entries(change.messages)
         LOG.info(message, title(account), change.trigger, sent, change.milliseconds, counts, extra=extra)
     else:
-        LOG.error("%s: %s: %s %s", title(account), change.trigger, change.reason, counts, extra=extra)
+        LOG.error("%s: %s: %s", title(account), change.trigger, change.reason, extra=extra)
 
 
 @_harmless

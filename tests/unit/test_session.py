@@ -255,7 +255,7 @@ def test_a_refused_repair_is_no_word_of_something_put_back(world: World, caplog:
     world.switch.foreign(gone=lost)
     world.switch.settle()
     assert lost not in world.switch.table.values()
-    assert "TABLE_FULL" in caplog.text and "put back" not in caplog.text
+    assert "TABLE_FULL" in caplog.text and "put back" not in caplog.text and "added" not in caplog.text
 
 
 def test_what_the_read_back_lacks_is_not_confirmed_and_is_read_next_time(world: World) -> None:

@@ -54,7 +54,9 @@ def _same(wanted: Peer, found: Peer | None) -> bool:
 
 
 def _clamped(key: Secret) -> bytes:
-    """The key as a device gives it back: RFC 7748, section 5, fixes five of its bits."""
+    """The key as a device gives it back: RFC 7748, section 5, fixes five of its bits. A device may have none yet."""
+    if not key.text:
+        return b""
     first, *middle, last = b64decode(key.text)
     return bytes([first & 248, *middle, (last & 127) | 64])
 

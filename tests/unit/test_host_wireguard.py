@@ -39,6 +39,12 @@ def test_a_new_device_is_told_everything() -> None:
     assert change(DEVICE, None) == WireGuardChange(Secret(key(1)), 51820, (PEER,), ())
 
 
+def test_a_device_without_a_key_is_told_its_key() -> None:
+    """As an apply that was killed leaves it, or whoever took its key away."""
+    without = parse_get("wg100", "listen_port=51820\nerrno=0\n\n").device
+    assert change(DEVICE, without) == WireGuardChange(Secret(key(1)), None, (PEER,), ())
+
+
 def test_only_the_changed_peer_is_named() -> None:
     for differing in ({"preshared_key": None}, {"allowed_ips": frozenset()}, {"keepalive": 0}):
         assert change(DEVICE, replace(DEVICE, peers=frozenset({replace(PEER, **differing)}))).peers == (PEER,)

@@ -52,7 +52,10 @@ class Remove(Step):
             netlink_change.remove(machine.namespaces.netlink(self.namespace), self.item)
 
     def commands(self) -> list[str]:
-        return [_command(self.namespace, "del", self.item)]
+        if isinstance(self.item, Block):
+            return _unblocked(self.namespace, self.item)
+        lost = " || true  # if it went with its link" if isinstance(self.item, Address | Route) else ""
+        return [f"{_command(self.namespace, 'del', self.item)}{lost}"]
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -95,6 +98,19 @@ def _command(place: str, verb: str, item: Item) -> str:
             return f"{ip(place, option)} route {words} proto {PROTOCOL}"
         case Rule():
             return f"{ip(place, FAMILY_OPTION[item.family])} rule {words} protocol {PROTOCOL}"
-        case Block():  # to delete one, ip(8) does not ask for a mark of 0; deleteall knows it by the rest
-            verb, mark = ("add", " mark 0 mask 0xffffffff") if verb == "add" else ("deleteall", "")
-            return f"{ip(place)} xfrm policy {verb} {item.words}{mark} priority {xfrm.PRIORITY}"
+        case Block():
+            return _policy(place, verb, item, xfrm.PRIORITY)
+
+
+def _policy(place: str, verb: str, block: Block, priority: int) -> str:
+    return f"{ip(place)} xfrm policy {verb} {block.words} mark 0 mask 0xffffffff priority {priority}"
+
+
+def _unblocked(place: str, block: Block) -> list[str]:
+    """To delete one, ip(8) does not ask for a mark of 0; its deleteall takes those of sources within this one's, too.
+    So first it gets another priority."""
+    aside = xfrm.PRIORITY - 1
+    return [
+        _policy(place, "update", block, aside),
+        f"{ip(place)} xfrm policy deleteall {block.words} priority {aside}",
+    ]

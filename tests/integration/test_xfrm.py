@@ -92,6 +92,14 @@ def test_the_commands_do_the_same(namespaces: Namespaces) -> None:
     assert not shown()
 
 
+def test_the_command_that_removes_one_leaves_those_of_narrower_sources(namespaces: Namespaces) -> None:
+    wide, narrow = Block(FOUR.supernet()), Block(FOUR)
+    for step in (Add(NODE, wide), Add(NODE, narrow), Remove(NODE, wide)):
+        for line in step.commands():
+            subprocess.run(line.split(), check=True)
+    assert xfrm.blocks(namespaces, NODE) == {narrow}
+
+
 def test_steps_take_the_right_socket(namespaces: Namespaces) -> None:
     machine = Machine(namespaces, Path("/nonexistent"))
     Add(NODE, Block(FOUR)).carry_out(machine)

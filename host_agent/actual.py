@@ -7,7 +7,18 @@ from dataclasses import replace
 
 from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, ports, sysctl, wireguard, xfrm
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.state import FAMILIES, NODE, Chain, Daemon, HostState, Link, NamespaceState, Stranger, of_family
+from host_agent.state import (
+    FAMILIES,
+    NODE,
+    REPLACED,
+    Chain,
+    Daemon,
+    HostState,
+    Link,
+    NamespaceState,
+    Stranger,
+    of_family,
+)
 from host_agent.steps import (
     RemoveChains,
     RemoveFile,
@@ -201,7 +212,7 @@ def _daemons(
     return frozenset(
         Daemon(
             process.name,
-            process.argv if not process.replaced else (f"{process.argv[0]} (replaced)", *process.argv[1:]),
+            process.argv if not process.replaced else (f"{process.argv[0]}{REPLACED}", *process.argv[1:]),
             inodes.get(process.namespace_inode, "a namespace that is gone"),
         )
         for process in running

@@ -116,14 +116,7 @@ class _Values(pickle.Unpickler):
 def restorable(found: HostState, state_dir: Path) -> HostState:
     """The state to go back to, from what was found: of ours only, and with what a daemon needs to start again. Pure."""
     namespaces = {name: _ours(state) for name, state in found.namespaces.items()}
-    daemons = {
-        replace(
-            it,
-            argv=(it.argv[0].removesuffix(" (replaced)"), *it.argv[1:]),
-            log=str(log_path(state_dir, it.name)),
-        )
-        for it in found.daemons
-    }
+    daemons = {replace(it, argv=it.command, log=str(log_path(state_dir, it.name))) for it in found.daemons}
     return replace(
         found,
         namespaces={name: it for name, it in namespaces.items() if name != NODE or _more_than_links(it)},

@@ -79,6 +79,11 @@ def start(daemon: Daemon) -> subprocess.Popen[bytes]:
         )
 
 
+def marked(name: str) -> str:
+    """The mark as a shell's assignment."""
+    return f"{MARK}={name}"
+
+
 def shorten_logs(state_dir: Path) -> None:
     """A log that has grown too large begins anew; its last part stays beside it. Programs append, so they go on."""
     for path in (state_dir / LOGS).glob("*.log"):

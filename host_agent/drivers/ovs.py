@@ -136,16 +136,30 @@ def change_words(bridge: Bridge, new_ports: Iterable[str], new_controller: bool)
 
 def replug(bridge: str, port: str) -> None:
     """Give a port a new device: the old one went away with its namespace."""
-    ethernet = run(["ovs-vsctl", f"--timeout={TIMEOUT}", "--if-exists", "get", "Interface", port, "mac"]).strip()
-    _transact(["--if-exists", "del-port", bridge, port])
-    _transact([*_add_port(bridge, port)[1:], "--", "set", "Interface", port, f"mac={ethernet or '[]'}"])
+    ethernet = run(["ovs-vsctl", f"--timeout={TIMEOUT}", *ethernet_question(port)]).strip()
+    for words in replug_words(bridge, port, ethernet or "[]"):
+        _transact(words)
+
+
+def ethernet_question(port: str) -> list[str]:
+    return ["--if-exists", "get", "Interface", port, "mac"]
+
+
+def replug_words(bridge: str, port: str, ethernet: str) -> tuple[list[str], list[str]]:
+    """What ovs-vsctl(8) is told for it, in two transactions; ``ethernet`` as it answers ``ethernet_question``."""
+    again = [*_add_port(bridge, port)[1:], "--", "set", "Interface", port, f"mac={ethernet}"]
+    return removal_words(bridge, [port]), again
 
 
 def remove_ports(bridge: str, ports: Iterable[str]) -> None:
+    _transact(removal_words(bridge, ports))
+
+
+def removal_words(bridge: str, ports: Iterable[str]) -> list[str]:
     words: list[str] = []
     for port in sorted(ports):
         words += ["--", "--if-exists", "del-port", bridge, port]
-    _transact(words[1:])
+    return words[1:]
 
 
 def remove_bridge(name: str) -> None:

@@ -18,6 +18,7 @@ from host_agent.state.filtering import filter_rule as filter_rule
 from host_agent.state.filtering import of_family as of_family
 from host_agent.state.host import DEGRADED as DEGRADED
 from host_agent.state.host import NOTE as NOTE
+from host_agent.state.host import REPLACED as REPLACED
 from host_agent.state.host import Bridge as Bridge
 from host_agent.state.host import Daemon as Daemon
 from host_agent.state.host import File as File

@@ -70,6 +70,9 @@ class File:
         return f"file {self.path}"
 
 
+REPLACED = " (replaced)"  # ending of a program that runs, but whose file is another by now
+
+
 @dataclass(frozen=True)
 class Daemon:
     """A process: who it is stands in its command line and its network namespace."""
@@ -79,6 +82,11 @@ class Daemon:
     namespace: str
     log: str = field(default="", compare=False)
     port: int | None = field(default=None, compare=False)  # it is ready when it listens here (TCP)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Its command line, also if another program file has taken the place of the one that runs."""
+        return (self.argv[0].removesuffix(REPLACED), *self.argv[1:])
 
     def __str__(self) -> str:
         return f"{self.name} ({self.argv[0]})"

@@ -10,6 +10,8 @@ from pathlib import Path
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.state import NODE, HostState
 
+ASKED = "/dev/tty"  # standard input may be the script itself, or nothing, which would empty a file and take a key away
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -31,10 +33,10 @@ class Step(ABC):
 
     @abstractmethod
     def commands(self) -> list[str]:
-        """What an operator could type for it: lines for a shell. Pure.
+        """What an operator could type for it: lines for a shell that ends where one fails (sh -e). Pure.
 
         The agent does not run these: it speaks netlink, so that nothing is half done and no key stands in an
-        argument. What a command cannot say without a key is said in a comment.
+        argument. What a command cannot say without a key is asked of the operator (``ASKED``).
         """
 
     @property

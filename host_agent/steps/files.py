@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from host_agent.drivers import files
 from host_agent.state import File, HostState
-from host_agent.steps.base import Machine, Step
+from host_agent.steps.base import ASKED, Machine, Step
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class WriteFile(Step):
 
     def commands(self) -> list[str]:
         path = shlex.quote(self.file.path)
-        return [f"install -D -m {self.file.mode:o} /dev/stdin {path}  # content is not shown"]
+        return [f"install -D -m {self.file.mode:o} {ASKED} {path}  # content is not shown"]
 
     def was(self, found: HostState) -> str:
         return f"{self.file} was gone or had changed"
@@ -39,4 +39,4 @@ class RemoveFile(Step):
         files.remove(self.file)
 
     def commands(self) -> list[str]:
-        return [f"rm {shlex.quote(self.file.path)}"]
+        return [f"rm -f {shlex.quote(self.file.path)}"]

@@ -116,10 +116,11 @@ def _change(wanted: Chain, found: Chain | None) -> str:
 
 
 def _built(place: str, it: IpSet, aside: bool) -> list[str]:
-    """Built aside and swapped, as the agent does it. The odd capacity is the agent's mark."""
+    """Built aside and swapped, as the agent does it. Capacity and start value are the agent's mark and its digest."""
     name = f"{it.name}-{ASIDE}" if aside else it.name
     family = "inet" if it.family == "ipv4" else "inet6"
-    lines = [f"create {name} hash:net family {family} maxelem {ipset.capacity(it.seal.count)}"]
+    capacity, start_value = ipset.capacity(it.seal.count), it.seal.digest
+    lines = [f"create {name} hash:net family {family} maxelem {capacity} initval {start_value:#x}"]
     lines += [f"add {name} {prefix}" for prefix in it.prefixes] if isinstance(it.prefixes, Prefixes) else []
     lines += [f"swap {name} {it.name}", f"destroy {name}"] if aside else []
     return _fed(f"{inside(place)}ipset restore", lines)

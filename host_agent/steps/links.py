@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from host_agent.drivers import netlink_change, wireguard
+from host_agent.drivers import daemon, netlink_change, wireguard
 from host_agent.peers import WireGuardChange
 from host_agent.state import NODE, OWNER, HostState, Link, log_path
-from host_agent.steps.base import Machine, Step, at, inside, ip
+from host_agent.steps.base import ASKED, Machine, Step, at, inside, ip
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class CreateWireGuard(Step):
     def commands(self) -> list[str]:
         name = self.link.name
         # wireguard-go returns before it has read its device, and ends if that has moved away by then; wg(8) waits.
-        made = f"ip link add {name} type wireguard || {{ wireguard-go {name} && wg show {name} >/dev/null; }}"
+        process = f"{daemon.marked(wireguard.process_name(name))} {wireguard.PROGRAM} {name}"
+        made = f"ip link add {name} type wireguard || {{ {process} && wg show {name} >/dev/null; }}"
         return [made, *_move(NODE, self.namespace, self.link)]
 
     def was(self, found: HostState) -> str:
@@ -124,19 +126,19 @@ class RemoveWireGuard(Step):
 
 def _move(source: str, place: str, link: Link) -> list[str]:
     marked = f"{ip(source)} link set {link.name} alias {OWNER}"
-    return [marked] if source == place else [marked, f"{ip(source)} link set {link.name} netns {place or 1}"]
+    return [marked] if source == place else [marked, f"{ip(source)} link set {link.name} netns {place or '$$'}"]
 
 
 def _set(tool: str, change: WireGuardChange) -> Iterator[str]:
     if change.private_key:
-        yield f"{tool} private-key /dev/stdin  # the key is not shown"
+        yield f"{tool} private-key {ASKED}  # the key is not shown"
     if change.listen_port:
         yield f"{tool} listen-port {change.listen_port}"
     for peer in change.peers:
         words = ["peer", peer.public_key, "allowed-ips", ",".join(sorted(map(str, peer.allowed_ips)))]
         words += ["endpoint", str(peer.endpoints[0])] if peer.endpoints else []
-        words += ["persistent-keepalive", str(peer.keepalive)] if peer.keepalive else []
-        secret = " preshared-key /dev/stdin  # the key is not shown" if peer.preshared_key else ""
-        yield f"{tool} {' '.join(words)}{secret}"
+        words += ["persistent-keepalive", str(peer.keepalive), "preshared-key"]
+        secret = f"{ASKED}  # the key is not shown" if peer.preshared_key else "/dev/null"  # wg(8): none
+        yield f"{tool} {shlex.join(words)} {secret}"
     for key in change.removed:
         yield f"{tool} peer {key} remove"

@@ -61,7 +61,7 @@ class SetSysctl(Step):
             sysctl.write(self.sysctl)
 
     def commands(self) -> list[str]:
-        return [f"{inside(self.namespace)}sysctl -w {self.sysctl.key}={self.sysctl.value}"]
+        return [f"{inside(self.namespace)}sysctl -ew {self.sysctl.key}={self.sysctl.value}"]
 
     def was(self, found: HostState) -> str:
         values = [it.value for it in found.namespace(self.namespace).sysctls if it.key == self.sysctl.key]

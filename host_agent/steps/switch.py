@@ -42,7 +42,7 @@ class RemovePorts(Step):
         ovs.remove_ports(self.bridge, self.ports)
 
     def commands(self) -> list[str]:
-        return [f"ovs-vsctl --if-exists del-port {self.bridge} {port}" for port in sorted(self.ports)]
+        return [shlex.join(["ovs-vsctl", *ovs.removal_words(self.bridge, self.ports)])]
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Replug(Step):
         ovs.replug(self.bridge, self.port)
 
     def commands(self) -> list[str]:
-        again = f"add-port {self.bridge} {self.port} -- set Interface {self.port} type=internal"
+        changes = ovs.replug_words(self.bridge, self.port, '"${mac:-[]}"')
         return [
-            f"ovs-vsctl del-port {self.bridge} {self.port}",
-            f"ovs-vsctl {again} -- set Port {self.port} {ovs.MARK}",
+            f"mac=$(ovs-vsctl {' '.join(ovs.ethernet_question(self.port))})",
+            *(f"ovs-vsctl {' '.join(words)}" for words in changes),
         ]
 
     def was(self, found: HostState) -> str:

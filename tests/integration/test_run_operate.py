@@ -1,4 +1,4 @@
-"""What an operator does beside ``run``: read the plan as commands, boot, ask the doctor, take over a WARP profile."""
+"""What an operator does beside ``run``: mind his own connection, boot, ask the doctor, take over a WARP profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from host_examples import WGCF
 from host_sandbox import AGENT, ROOT, Node, own_hash_file
-from processes import wait_for
 from test_confirm import state
 
 UNITS = ROOT / "packaging" / "systemd"
@@ -20,35 +19,6 @@ UNITS = ROOT / "packaging" / "systemd"
 def unit(name: str) -> dict[str, str]:
     lines = (UNITS / f"{name}.service").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if re.match(r"[A-Z]\w+=", line))
-
-
-# --- the plan as commands
-
-
-def test_the_commands_of_a_plan_do_what_the_agent_does(node: Node, tmp_path: Path) -> None:
-    """All but the programs: a shell makes the same state, which the agent then finds in place."""
-    script = tmp_path / "plan.sh"
-    planned = node.agent("plan", "--commands")
-    assert planned.returncode == 1
-    lines = planned.stdout.replace("wireguard-go wgcf", "wireguard-go wgcf 2>/dev/null")
-    script.write_text(
-        "\n".join(line for line in lines.splitlines() if "/dev/stdin" not in line and "v2ray" not in line)
-    )
-    done = node.attempt("sh", script)
-    assert "Error" not in done.stderr.replace("Error: Unknown device type", ""), done.stderr
-    made = {what: lines for what, lines in state(node).items() if "peers" not in what and what != "programs"}
-    node.run("sh", "-c", "kill $(pidof wireguard-go)")
-    wait_for(lambda: not node.attempt("pidof", "wireguard-go").stdout, "the devices of the script to go")
-    node.apply()
-    mine = state(node)
-    for what, lines in made.items():
-        assert without_devices(lines) == without_devices(mine[what]), what
-    assert node.apply() == []
-
-
-def without_devices(lines: list[str]) -> list[str]:
-    """All but what hangs on a WireGuard device: that comes and goes with the device's program."""
-    return sorted(line for line in lines if "wg100" not in line and "wgcf" not in line)
 
 
 def test_what_may_cut_the_operator_off_needs_his_word(node: Node, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_commands_never_show_a_key() -> None:
         for line in file.content.decode().split():
             assert len(line) < 40 or line not in text, f"a line of {file.path}"
     assert "AQEBAQEB" not in text, "the WARP profile's private key"
-    assert "wg set wgcf private-key /dev/stdin" in text
+    assert "wg set wgcf private-key /dev/tty" in text
 
 
 def test_a_log_line_is_one_line_or_one_object() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from base64 import b64decode, b64encode
 from dataclasses import replace
@@ -19,6 +20,7 @@ from host_agent.drivers.uapi import parse_get, render_set
 from host_agent.drivers.wireguard import for_netlink, from_netlink
 from host_agent.peers import WireGuardChange, change
 from host_agent.state import NODE, Endpoint, Peer, Secret, WireGuardDevice
+from host_agent.steps import ConfigureWireGuard
 
 NETWORK = frozenset({ip_network("10.100.0.2/32"), ip_network("fd00:100::2/128")})
 HERE = Endpoint(ip_address("198.51.100.1"), 2408)
@@ -78,6 +80,15 @@ def test_words_of_a_change_hold_no_secret() -> None:
     assert str(change(DEVICE, None)) == f"private key, port 51820, peer {key(2)}"
     shown = str(change(DEVICE, None)) + repr(change(DEVICE, None))
     assert key(1) not in shown and key(3) not in shown
+
+
+def test_the_command_for_a_peer_leaves_nothing_of_what_it_had() -> None:
+    peer = Peer(key(2), endpoints=(THERE,))
+    (line,) = ConfigureWireGuard("warp", "wgcf", WireGuardChange(peers=(peer,))).commands()
+    assert shlex.split(line)[5:] == [
+        *("set", "wgcf", "peer", key(2), "allowed-ips", "", "endpoint", "[2001:db8::1]:2408"),
+        *("persistent-keepalive", "0", "preshared-key", "/dev/null"),
+    ]
 
 
 def test_set_as_text() -> None:

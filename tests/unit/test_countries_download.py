@@ -96,7 +96,7 @@ def test_bytes_that_drip_in_do_not_hold_us_up(server: HttpsServer, head: bytes) 
     begin = time.monotonic()
     with pytest.raises(SourceFailed, match="not done in"):
         get(server, seconds=0.5)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 8
 
 
 def test_a_handshake_that_never_ends_does_not_hold_us_up(tmp_path: Path, server: HttpsServer) -> None:
@@ -104,7 +104,7 @@ def test_a_handshake_that_never_ends_does_not_hold_us_up(tmp_path: Path, server:
         begin = time.monotonic()
         with pytest.raises(SourceFailed, match=r"not done in|no answer in"):
             download.fetch(f"https://127.0.0.1:{silent.getsockname()[1]}/", server.authority, 0.5)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 8, "nor until it is silent"
 
 
 def test_who_is_not_who_they_say_is_not_listened_to(server: HttpsServer) -> None:

@@ -30,7 +30,7 @@ def change(wanted: WireGuardDevice, found: WireGuardDevice | None) -> WireGuardC
     """The difference from what the device has; a new device has nothing."""
     there = {peer.public_key: peer for peer in found.peers} if found else {}
     keys = {peer.public_key for peer in wanted.peers}
-    key_stays = found is not None and _clamped(found.private_key) == _clamped(wanted.private_key)
+    key_stays = _clamped(wanted.private_key) in (b"", _clamped(found.private_key) if found else b"")
     port_stays = wanted.listen_port is None or (found is not None and found.listen_port == wanted.listen_port)
     return WireGuardChange(
         None if key_stays else wanted.private_key,

@@ -45,6 +45,10 @@ def test_a_device_without_a_key_is_told_its_key() -> None:
     """As an apply that was killed leaves it, or whoever took its key away."""
     without = parse_get("wg100", "listen_port=51820\nerrno=0\n\n").device
     assert change(DEVICE, without) == WireGuardChange(Secret(key(1)), None, (PEER,), ())
+    assert change(without, DEVICE) == WireGuardChange(None, None, (), (key(2),)), (
+        "the former state had none to give back"
+    )
+    assert not change(without, None).private_key
 
 
 def test_only_the_changed_peer_is_named() -> None:

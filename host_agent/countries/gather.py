@@ -14,7 +14,8 @@ from pathlib import Path
 
 from host_agent.countries import download, local, store
 from host_agent.countries.store import Copy, Failure
-from host_agent.countries.values import EXTENDED, FAMILIES, Country, Key, Settings, SourceFailed
+from host_agent.countries.values import EXTENDED, Country, Key, Settings, SourceFailed
+from host_agent.state import FAMILIES
 from policies.country_codes import country_code
 from policies.words import counted
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from host_agent.prefixes import Family, Prefixes
 from policies.host_model import Ipsets
 
-FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 EXTENDED = "_ext"  # ending of a code: the operator's own, wider list for that country
 Key = tuple[str, Family]  # a country code in lower case, perhaps with the ending
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import struct
 from collections.abc import Mapping
 
@@ -17,6 +16,7 @@ from host_agent.drivers import netlink_wire as wire
 from host_agent.drivers.command import run
 from host_agent.drivers.netlink_socket import NETFILTER, NetlinkSocket
 from host_agent.drivers.netlink_wire import attribute, attributes, each_attribute, text_of
+from host_agent.prefixes import ADDRESS_FAMILY
 from host_agent.state import OWNER, Family
 
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
@@ -29,7 +29,6 @@ EXPRESSION_NAME, EXPRESSION_DATA = 1, 2  # NFTA_EXPR_*
 META_KEY, META_SOURCE, INCOMING_NAME = 2, 3, 6  # NFTA_META_*, NFT_META_IIFNAME
 TARGET_NAME, MARKING = 1, ("MARK", "CONNMARK")  # NFTA_TARGET_NAME
 HEAD = struct.Struct("!BBH")  # struct nfgenmsg: family, version, the ruleset's generation
-FAMILIES: dict[Family, int] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 WORDS = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # NFPROTO_*, as nft(8) calls them
 COMMENT = bytes([0, len(OWNER) + 1]) + OWNER.encode() + b"\0"  # type "comment", length, text: what nft(8) shows
 BACKENDS = {"xtables-nft-multi": True, "xtables-legacy-multi": False}  # the program behind iptables's names
@@ -125,12 +124,12 @@ def rules() -> list[tuple[str, bytes]]:
 
 
 def _question(kind: int, family: Family) -> bytes:
-    return wire.message(SUBSYSTEM << 8 | kind, wire.REQUEST | wire.DUMP, HEAD.pack(FAMILIES[family], 0, 0))
+    return wire.message(SUBSYSTEM << 8 | kind, wire.REQUEST | wire.DUMP, HEAD.pack(ADDRESS_FAMILY[family], 0, 0))
 
 
 def _change(kind: int, flags: int, family: Family, what: bytes) -> None:
     edge = HEAD.pack(0, 0, SUBSYSTEM)
-    body = HEAD.pack(FAMILIES[family], 0, 0) + what
+    body = HEAD.pack(ADDRESS_FAMILY[family], 0, 0) + what
     with NetlinkSocket(NETFILTER) as kernel:
         kernel.order(
             wire.message(BATCH_BEGIN, wire.REQUEST, edge),

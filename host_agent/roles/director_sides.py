@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 
 from host_agent.prefixes import Prefixes
 from host_agent.roles.bypass import BYPASSED, BYPASSED6
-from host_agent.state import Family, IPNetwork
+from host_agent.state import EVERY_IPV4, EVERY_IPV6, Family, IPNetwork
 from policies.host_model import Client, Director, Mac, Network, Treatment
 
 
@@ -24,7 +24,7 @@ class Side:
 
     @property
     def everything(self) -> IPNetwork:
-        return ip_network("0.0.0.0/0" if self.version == 4 else "::/0")
+        return EVERY_IPV4 if self.version == 4 else EVERY_IPV6
 
     def clients(self, clients: Iterable[Client]) -> tuple[Client, ...]:
         """Those that can send packets of this family under their name."""

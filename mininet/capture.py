@@ -6,8 +6,9 @@ import ctypes
 import socket
 import struct
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
@@ -17,7 +18,8 @@ from namespace import inside
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS = 263, 6
-SO_ATTACH_FILTER = 26
+SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
+PATIENCE = 10.0  # seconds that a packet sent on purpose may take on a busy machine
 _NOTHING = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # the filter's program: return 0
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
 
@@ -43,16 +45,24 @@ class Capture:
     def naming(self, *addresses: str) -> int:
         """How many packets had one of these addresses as source or destination."""
         wanted = set(addresses)
-        return sum(n for seen, n in self.packets.items() if wanted & {seen.source, seen.destination})
+        return sum(n for seen, n in list(self.packets.items()) if wanted & {seen.source, seen.destination})
 
     @property
     def forged(self) -> int:
         """How many packets came from ``forge``."""
-        return sum(n for seen, n in self.packets.items() if seen.source_port == forge.SOURCE_PORT)
+        return sum(n for seen, n in list(self.packets.items()) if seen.source_port == forge.SOURCE_PORT)
 
     def sources(self, protocol: str, to_port: int) -> set[str]:
         """The source addresses of packets to this port."""
         return {seen.source for seen in self.packets if (seen.protocol, seen.destination_port) == (protocol, to_port)}
+
+
+def in_time(count: Callable[[], int]) -> int:
+    """The count of what was sent on purpose, as soon as there is any."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := count()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found
 
 
 @contextmanager
@@ -61,7 +71,7 @@ def capture(namespace: str, device: str) -> Iterator[Capture]:
     with inside(namespace):
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
         tap.bind((device, ETH_P_ALL))
-    tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+    tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)  # whatever net.core.rmem_max is
     tap.settimeout(0.05)
     result = Capture()
     done = threading.Event()

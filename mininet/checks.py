@@ -10,7 +10,7 @@ from typing import Any
 
 import client
 import forge
-from capture import Capture, capture
+from capture import Capture, capture, in_time
 from lab import VECTOR_DB, WARP_PORT, Lab, in_sync
 from line import Line
 from privacy_chain import CLIENT, CLIENT_INNER, DNS, NODE, VPS, WARP_EXIT, WEB
@@ -97,7 +97,7 @@ def _privacy_frames_stay_out_of_the_mesh() -> Iterator[Line]:
     # Frames put on the wire by hand, so that no route or filter of the sender can make the check look good.
     with capture("ct200", "internal_200") as mesh:
         forge.frame("ct201", "internal_201", BUCKET_STORAGE, VECTOR_DB)
-        time.sleep(0.2)
+        in_time(lambda: mesh.forged)
     yield _control(5, "Control: a mesh container's frame is seen at vector_db", mesh.forged)
     with capture("ct200", "internal_200") as mesh:
         for source in (GATEWAY, CLIENT_INNER, BUCKET_STORAGE):
@@ -112,7 +112,7 @@ def _privacy_frames_stay_out_of_the_mesh() -> Iterator[Line]:
 def _mesh_frames_stay_out_of_the_chain() -> Iterator[Line]:
     with capture("warp", "warp0") as warp:
         forge.frame("ct100", "internal_100", GATEWAY, WARP_HOP)
-        time.sleep(0.2)
+        in_time(lambda: warp.forged)
     yield _control(5, "Control: a privacy container's frame is seen at the WARP hop", warp.forged)
     with (
         capture("ct100", "internal_100") as gateway,
@@ -132,8 +132,7 @@ def a_dead_warp_leaks_nothing(lab: Lab) -> Iterator[Line]:
     secrets = (CLIENT_INNER, CLIENT, WEB, DNS, "fd00:100::2")
     with capture("node", "uplink0") as uplink:
         forge.datagram_from("node", CLIENT_INNER, WEB)
-        time.sleep(0.2)
-        control = uplink.naming(*secrets)
+        control = in_time(lambda: uplink.naming(*secrets))
         lab.inside("warpend", "ip", "link", "set", "eth0", "down")
         yield _blocked("its endpoint is gone")
         lab.inside("warp", "ip", "link", "delete", "wgcf")

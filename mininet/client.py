@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 
 from namespace import inside
 
+PATIENCE = 15.0  # seconds for an answer that must come: a first handshake that is lost is repeated after five
 
-def web_peer(namespace: str, server: str, timeout: float = 5.0) -> str:
+
+def web_peer(namespace: str, server: str, timeout: float = PATIENCE) -> str:
     """The address that the web server says it saw."""
     peer: str = json.loads(_get(namespace, server, "/", timeout))["peer"]
     return peer
@@ -42,7 +44,7 @@ def _get(namespace: str, server: str, path: str, timeout: float) -> bytes:
             raise OSError(f"no HTTP answer from {server}: {error!r}") from error
 
 
-def echo_peer(namespace: str, server: str, timeout: float = 3.0) -> str:
+def echo_peer(namespace: str, server: str, timeout: float = PATIENCE) -> str:
     """The address that the UDP echo server says it saw."""
     peer, _, payload = udp(namespace, (server, 7), b"hello", timeout).partition(b" ")
     if payload != b"hello":
@@ -50,7 +52,7 @@ def echo_peer(namespace: str, server: str, timeout: float = 3.0) -> str:
     return peer.decode()
 
 
-def udp(namespace: str, server: tuple[str, int], data: bytes, timeout: float = 3.0) -> bytes:
+def udp(namespace: str, server: tuple[str, int], data: bytes, timeout: float = PATIENCE) -> bytes:
     """Send one datagram and return the answer."""
     with inside(namespace):
         connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -61,7 +63,7 @@ def udp(namespace: str, server: tuple[str, int], data: bytes, timeout: float = 3
         return connection.recv(65535)
 
 
-def resolve(namespace: str, server: str, name: str, timeout: float = 3.0) -> str:
+def resolve(namespace: str, server: str, name: str, timeout: float = PATIENCE) -> str:
     """Ask a name server for an A record (RFC 1035) and return the first address."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     query = struct.pack("!HHHHHH", 0x5052, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)

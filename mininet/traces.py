@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+PATIENCE = 20.0  # seconds
 MARK = "PRIVACY_ROUTER_LAB"  # a variable in the environment of every process of a lab: its directory
 # One command per kind of thing. A tool that is missing makes nothing, so it can leave nothing.
 SNAPSHOTS = {
@@ -34,6 +36,16 @@ def snapshot(lab: Path | None = None) -> dict[str, set[str]]:
 def left_behind(before: dict[str, set[str]], after: dict[str, set[str]]) -> list[str]:
     """What is there now and was not before, in words."""
     return [f"{kind}: {line}" for kind, lines in after.items() for line in sorted(lines - before[kind])]
+
+
+def left_in_the_end(before: dict[str, set[str]], lab: Path | None = None, but: tuple[str, ...] = ()) -> list[str]:
+    """What is left behind, ``but`` apart, when the lab's processes, which were killed, have had time to end."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        left = [each for each in left_behind(before, snapshot(lab)) if each not in but]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
 
 
 def in_words(left: list[str]) -> str:

@@ -1,7 +1,7 @@
 """A service that answers datagrams, and a client that keeps asking it: which questions were answered, when, by whom.
 
 asking.py serve ADDRESS PORT NAME
-asking.py ask ADDRESS PORT INTERVAL    (until its input ends; then prints one JSON object)
+asking.py ask ADDRESS PORT INTERVAL    (says "asking"; when its input ends, prints one JSON object)
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def ask(address: str, port: int, interval: float) -> None:
     answers: dict[int, str] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setblocking(False)
+        print("asking", flush=True)
         begin = time.monotonic()
         ending: float | None = None
         while ending is None or time.monotonic() < ending:

@@ -45,13 +45,11 @@ def kept(lab: LanLab, document: Document, settings: list[str]) -> Iterator[None]
     with log.open("wb") as output:
         agent = subprocess.Popen(command, stderr=output)
         try:
-            wait_for(
-                lambda: all(f"{it} is up" in log.read_text() for it in ("wgc1", "ovpnc3")), f"tunnels in {log}", 20
-            )
+            wait_for(lambda: all(f"{it} is up" in log.read_text() for it in ("wgc1", "ovpnc3")), f"tunnels in {log}")
             yield
         finally:
             agent.terminate()
-            agent.wait(10)
+            agent.wait()
 
 
 def silence(name: str, version: int, action: str) -> None:
@@ -65,22 +63,21 @@ def ways(client: str) -> list[str]:
     return list(send_all([Probe(client, version, "udp") for version in (4, 6)]).values())
 
 
-def until(client: str, way: str, seconds: float) -> bool:
-    """Whether the client's packets of both families go this way, within this time."""
+def until(client: str, way: str, seconds: float) -> list[str]:
+    """The ways of the client's packets once both families go this way, or else when the time is over."""
     end = time.monotonic() + seconds
-    while (there := ways(client) == [way, way]) is False and time.monotonic() < end:
+    while (found := ways(client)) != [way, way] and time.monotonic() < end:
         time.sleep(0.05)
-    return there
+    return found
 
 
 def tell(probes: list[str], name: str, version: int, settled: float) -> None:
     client = OWN[name]
     silence(name, version, "-I")
-    moved = until(client, OTHER[name], settled)
-    found = {"moved": moved, "ways": ways(client)}
+    found = {"ways": until(client, OTHER[name], settled)}
     silence(name, version, "-D")
-    back = until(client, name, settled)
-    print(json.dumps({"probes": probes, "exit": name, "dead": version, **found, "back": back}), flush=True)
+    found["back"] = until(client, name, settled)
+    print(json.dumps({"probes": probes, "exit": name, "dead": version, **found}), flush=True)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import lan_router
 from capture import capture
 from lan_flips import Traffic, report
 from lan_lab import BASE, Document, LanLab, abroad, changed, leaks, uplink
-from lan_probes import Probe, send_all
+from lan_probes import LONG, Probe, send_all
 from lan_router import EXITS, address, ip, run
 
 from host_agent.drivers import xfrm
@@ -28,7 +28,8 @@ from host_agent.drivers.namespaces import Namespaces
 from host_agent.drivers.netlink import rules
 from host_agent.state import MAIN_TABLE, NODE
 
-WATCHED = 0.4  # seconds of traffic after each blow, at least
+WATCHED = 0.4  # seconds of traffic after each blow, at least,
+ENOUGH = 200  # and packets
 TOOLS = ("iptables", "ip6tables")
 FLUSHED = (f"{sys.executable} {Path(flush_ruleset.__file__)}",)
 EMPTIED = tuple(f"{tool} -t {table} -F" for tool in TOOLS for table in ("filter", "nat", "mangle", "security"))
@@ -141,8 +142,8 @@ def strike(lab: LanLab, policy: str, blow: Blow) -> None:
             run("sh", "-c", command)
         before, end = traffic.sent, time.monotonic() + WATCHED
         answers = send_all(queries())
-        time.sleep(max(0.0, end - time.monotonic()))
-        sent = traffic.sent - before
+        while (sent := traffic.sent - before) < ENOUGH or time.monotonic() < end:
+            time.sleep(0.02)
     asked = [str(probe) for probe, answer in answers.items() if answer == "router"]
     control, dropped = found.pop("control"), found.pop("dropped")
     report(
@@ -209,7 +210,7 @@ def strictly(lab: LanLab) -> None:
     Path("/proc/sys/net/ipv4/conf", EXITS["wan"][0], "rp_filter").write_text("1")
     kinds = ("tcp", "udp", "icmp")
     probes = [Probe(client, v, kind, "exempt") for client in lan_router.CLIENTS for v in (4, 6) for kind in kinds]
-    answers = send_all(probes)
+    answers = send_all(probes, LONG)
     lost = [str(probe) for probe in probes if probe.client != "lan99" and answers[probe] not in ("wan", "answered")]
     report("strict source check", lost=lost, probes=len(probes))
 

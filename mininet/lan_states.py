@@ -27,7 +27,7 @@ from lan_expected import (
     without_quic,
 )
 from lan_lab import BASE, MANAGED, Document, LanLab, changed, leaks, uplink
-from lan_probes import Probe, send_all
+from lan_probes import LONG, Probe, send_all
 from lan_router import ip
 from lan_servers import proxy_down
 
@@ -214,9 +214,9 @@ def judge(name: str, expected: Answers, clients: tuple[str, ...]) -> None:
     awaited = {probe: expected[probe.client, probe.version, probe.kind, probe.where] for probe in probes()}
     with uplink() as seen:
         answers = send_all(list(awaited))
-        # A busy machine may be late once: what should have been answered is asked again.
+        # A busy machine may be late: what should have been answered is asked again.
         silent = [probe for probe, answer in answers.items() if answer == "silence"]
-        answers |= send_all([probe for probe in silent if awaited[probe] not in ("silence", "refused")])
+        answers |= send_all([probe for probe in silent if awaited[probe] not in ("silence", "refused")], LONG)
     wrong = {}
     for probe, answer in answers.items():
         right = awaited[probe]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lan_flips import POLICIES, report
 from lan_lab import BASE, LanLab, changed
-from lan_probes import Probe, send_all
+from lan_probes import LONG, Probe, send_all
 from lan_router import ip, run
 
 from host_agent.errors import Conflict
@@ -73,7 +73,7 @@ def order(lab: LanLab) -> None:
         line.split("-j ")[-1].split()[0]
         for line in run("iptables", "-t", "mangle", "-S", "PREROUTING").splitlines()[1:]
     ]
-    answers = send_all([Probe("lan10", 4, "tcp"), Probe("lan20", 4, "tcp")])
+    answers = send_all([Probe("lan10", 4, "tcp"), Probe("lan20", 4, "tcp")], LONG)
     report("order", leaks={}, rules=rules, answers=sorted(answers.values()))
 
 
@@ -106,7 +106,7 @@ def collisions(lab: LanLab) -> None:
             said.append(f"touched in spite of: {make}")
         run("sh", "-c", undo)
     lab.apply(other)
-    answers = send_all([Probe("lan10", 4, "tcp"), Probe("lan20", 4, "tcp")])
+    answers = send_all([Probe("lan10", 4, "tcp"), Probe("lan20", 4, "tcp")], LONG)
     report("collisions", leaks={}, said=said, answers=sorted(answers.values()))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import lan_router
 from lan_router import ip, run
+from processes import wait_for
 
 UNDERLAY, FAR_UNDERLAY = "10.181.0.1", "10.181.0.2"
 PORT = 51820
@@ -40,7 +40,7 @@ class Tunnel:
         """Nothing at the far end answers any more; what is near goes on as it is."""
         assert self._far is not None
         self._far.terminate()  # it takes its device and its socket with it
-        self._far.wait(5)
+        self._far.wait()
 
     def renew(self) -> None:
         """As if it had been time for a new handshake."""
@@ -50,10 +50,7 @@ class Tunnel:
     def _start(self, end: str, namespace: str, device: str) -> subprocess.Popen[bytes]:
         inside = ["ip", "netns", "exec", namespace] if namespace else []
         program = subprocess.Popen([*inside, "wireguard-go", "--foreground", device], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 5
-        while not Path(f"/run/wireguard/{device}.sock").exists():
-            assert time.monotonic() < deadline, f"wireguard-go did not make {device}"
-            time.sleep(0.01)
+        wait_for(Path(f"/run/wireguard/{device}.sock").exists, f"wireguard-go to make {device}")
         other, address = ("far", FAR_UNDERLAY) if end == "near" else ("near", UNDERLAY)
         run("wg", "set", device, "listen-port", str(PORT), "private-key", str(self._directory / f"{end}.key"))
         allowed = "0.0.0.0/0,::/0"

@@ -190,11 +190,12 @@ class TwoNodesLab:
         client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
         def result() -> dict[str, Any]:
-            output, _ = client.communicate(timeout=20)
+            output, _ = client.communicate(timeout=60)
             found: dict[str, Any] = json.loads(output)
             return found
 
-        time.sleep(0.5)
+        assert client.stdout is not None
+        client.stdout.readline()  # until it asks
         yield result
 
     def of_ours(self, node: Machine) -> list[str]:
@@ -233,7 +234,7 @@ def main(directory: Path, moves: int) -> None:
         ("search, asked by an even address", SEARCH, 204),
     ):
         with lab.asking(address, container) as result:
-            time.sleep(0.5)
+            time.sleep(0.7)
         tell(what=what, **result())
     for number in range(moves):
         source, target = ("b", "a") if number % 2 == 0 else ("a", "b")

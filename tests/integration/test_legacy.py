@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_the_families_tools_may_be_of_two_kinds(tmp_path: Path, kinds: tuple[str
 def test_run_puts_back_what_strangers_flush(tmp_path: Path, tools: str) -> None:
     """All four tables at once, of both families, of which legacy iptables tells nobody."""
     found = {each["test"]: each for each in reports("mininet/lan_flush.py", tmp_path, "0", timeout=120, tools=tools)}
-    assert found["window"]["control"] > 0 and 20 < max(found["window"]["milliseconds"]) < 2000
+    assert found["window"]["control"] > 0 and 20 < statistics.median(found["window"]["milliseconds"]) < 2000
     assert found["window"]["strays"] == 0
 
 

@@ -17,7 +17,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the lab says, by its words; of moves the worst."""
     lab = tmp_path_factory.mktemp("nodes") / "lab"
     said: dict[str, dict[str, Any]] = {}
-    for line in reports("mininet/two_nodes_lab.py", lab, str(MOVES), timeout=60 + 5 * MOVES):
+    for line in reports("mininet/two_nodes_lab.py", lab, str(MOVES), timeout=120 + 5 * MOVES):
         if line.get("lost", 0) >= said.get(line["what"], {}).get("lost", 0):
             said[line["what"]] = line
     return said

@@ -27,11 +27,11 @@ def frame(namespace: str, device: str, source: str, destination: str, port: int 
     with inside(namespace), closing(socket.socket(socket.AF_PACKET, socket.SOCK_RAW)) as sender:
         sender.bind((device, 0))
         mac: bytes = sender.getsockname()[4]
-        sender.send(b"\xff" * 6 + mac + struct.pack("!H", ETH_P_IP) + _datagram(source, destination, port))
+        sender.send(b"\xff" * 6 + mac + struct.pack("!H", ETH_P_IP) + datagram(source, destination, port))
 
 
-def _datagram(source: str, destination: str, port: int) -> bytes:
-    payload = b"forged"
+def datagram(source: str, destination: str, port: int, payload: bytes = b"forged") -> bytes:
+    """A UDP datagram in an IPv4 packet."""
     udp = struct.pack("!HHHH", SOURCE_PORT, port, 8 + len(payload), 0) + payload  # checksum 0: none (RFC 768)
     addresses = IPv4Address(source).packed + IPv4Address(destination).packed
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0) + addresses

@@ -61,11 +61,11 @@ def test_callers_of_a_back_end_that_stays_are_not_moved(sandbox: Sandbox) -> Non
     controller = Controller(sandbox, policy)
     controller.start("--config-file", str(configuration))
     controller.wait_until_confirmed(1)
-    wires = Wires(sandbox, PLUGGED)
 
     def served() -> dict[str, str]:
         """Which port each caller of the other nodes has its calls at."""
-        heard = {caller: wires.heard("nm-privacy", caller, SEARCH) for caller in CALLERS}
+        with Wires(sandbox, PLUGGED) as wires:
+            heard = {caller: wires.heard("nm-privacy", caller, SEARCH) for caller in CALLERS}
         assert all(len(ports) == 1 for ports in heard.values()), heard
         return {caller: port for caller, (port,) in heard.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 
 import pytest
 from processes import wait_for
@@ -34,8 +35,9 @@ def controller(sandbox: Sandbox, switch: Switch) -> Controller:
 
 
 @pytest.fixture(scope="module")
-def wires(sandbox: Sandbox, controller: Controller) -> Wires:
-    return Wires(sandbox)
+def wires(sandbox: Sandbox, controller: Controller) -> Iterator[Wires]:
+    with Wires(sandbox) as made:
+        yield made
 
 
 CLIENT, TARGET = "10.100.0.2", "203.0.113.9"
@@ -99,7 +101,7 @@ def test_kernels_find_each_other_by_arp(wires: Wires, switch: Switch, controller
         before = packets(controller, item)
         code = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('{target}', 9))"
         wires.sandbox.run("ip", "netns", "exec", start, sys.executable, "-I", "-c", code)
-        wait_for(lambda: "lladdr" in neighbour(wires.sandbox, start, target), f"ARP from {start}", seconds=3)  # noqa: B023
+        wait_for(lambda: "lladdr" in neighbour(wires.sandbox, start, target), f"ARP from {start}")  # noqa: B023
         switch.count_everything()
         assert packets(controller, item) > before
 

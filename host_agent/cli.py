@@ -168,7 +168,8 @@ def _look(policy: Policy, problems: list[str], arguments: argparse.Namespace, ou
             if found.strangers:
                 raise Conflict(*sorted(map(str, found.strangers)))
             beside = in_the_way(others(wanted, namespaces), wanted)
-            return operate.show_plan(arguments, plan(wanted, found), wanted.waiting, beside, more, output)
+            steps = plan(wanted, found)
+            return operate.show_plan(arguments, steps, facts.namespaces, wanted.waiting, beside, more, output)
         addresses = address_plan(policy.privacy_router) if policy.privacy_router else None
         report = status(wanted, found, addresses, namespaces, arguments.state_dir)
     output.result(**report.as_json(), **more)

@@ -91,13 +91,14 @@ def _add_warp(verbs: Any, prog: str) -> None:
 def show_plan(
     arguments: argparse.Namespace,
     steps: tuple[Step, ...],
+    paths: Mapping[str, str],
     waiting: Sequence[str],
     in_the_way: Sequence[str],
     more: Mapping[str, object],
     output: Output,
 ) -> int:
-    """The steps in words or as a script, and what else is to be said; ``more`` is for programs. Returns the exit
-    code."""
+    """The steps in words or as a script, and what else is to be said; ``paths`` are those of the namespaces, ``more``
+    is for programs. Returns the exit code."""
     warnings = confirm_path.warnings(steps)
     unconfirmed = confirm_file.words(arguments.state_dir)
     remarks = [f"warning: {it}" for it in warnings] + in_words(waiting) + [f"in the way: {it}" for it in in_the_way]
@@ -105,7 +106,7 @@ def show_plan(
     remarks.append(counted(len(steps), "step") if steps else f"{in_sync(waiting, in_the_way)}: nothing to do")
     values: dict[str, object] = {"warnings": warnings, "strangers": in_the_way, "unconfirmed": unconfirmed, **more}
     if arguments.commands:
-        values["commands"] = lines = script(steps)
+        values["commands"] = lines = script(steps, paths)
         for words in (*lines, *(f"# {it}" for it in remarks)):
             output.line(words)
     else:

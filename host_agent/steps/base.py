@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from host_agent.drivers.namespaces import Namespaces
 from host_agent.state import NODE, HostState
 
 ASKED = "/dev/tty"  # standard input may be the script itself, or nothing, which would empty a file and take a key away
+OF_PROCESS = re.compile(r"/proc/([0-9]+)/ns/net")
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ class Step(ABC):
         return "it differed"
 
 
-def script(steps: Iterable[Step]) -> list[str]:
-    """The commands of all, each step's words as a comment above."""
-    return [line for step in steps for line in (f"# {step}", *step.commands())]
+def script(steps: Sequence[Step], paths: Mapping[str, str]) -> list[str]:
+    """The commands of all, each step's words as a comment above. ``paths``: of the namespaces that exist. One that is
+    known by its process alone, as an LXC container's, has a name for ip(8) until the shell ends."""
+    processes = {name: found[1] for name, path in paths.items() if (found := OF_PROCESS.fullmatch(path))}
+    nameless = sorted(processes.keys() & {step.place for step in steps})
+    lines = [f"trap '{'; '.join(f'ip netns del {name}' for name in nameless)}' EXIT"] if nameless else []
+    lines += [f"ip netns attach {name} {processes[name]}" for name in nameless]
+    return [*lines, *(line for step in steps for line in (f"# {step}", *step.commands()))]
 
 
 def at(namespace: str) -> str:

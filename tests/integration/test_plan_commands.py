@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from host_sandbox import EXAMPLE, Node
 from test_confirm import state as everything
+from test_run_containers import Containers
 
 KEYS = "configure WireGuard device"
 
@@ -79,6 +80,15 @@ def test_a_port_whose_device_is_gone_keeps_its_ethernet_address(node: Node, tmp_
     node.run("ip", "netns", "del", "ct100")
     carried_out(node, tmp_path / "plan.sh")
     assert node.run("ovs-vsctl", "get", "Interface", "internal_100", "mac").strip() == address
+    assert all(KEYS in step for step in node.apply())
+
+
+def test_containers_that_have_no_name(node: Node, tmp_path: Path) -> None:
+    Containers(node, tmp_path)
+    node.apply()
+    assert node.agent("stop").returncode == 0
+    carried_out(node, tmp_path / "plan.sh")
+    assert node.namespaces() == {"warp"}, "a name that stays would not follow the container"
     assert all(KEYS in step for step in node.apply())
 
 

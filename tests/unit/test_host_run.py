@@ -129,7 +129,7 @@ def test_every_step_of_a_plan_has_words_objects_and_commands_in_single_lines() -
 
 
 def test_commands_never_show_a_key() -> None:
-    text = "\n".join(script(plan(WANTED, HostState())))
+    text = "\n".join(script(plan(WANTED, HostState()), {}))
     for file in WANTED.files:
         for line in file.content.decode().split():
             assert len(line) < 40 or line not in text, f"a line of {file.path}"

@@ -96,7 +96,7 @@ def test_nothing_is_taken_from_the_script_itself(node: Node, tmp_path: Path) -> 
     """A script that comes by a pipe ends at the first key, and makes no file of its own lines, nor an empty one."""
     script = tmp_path / "plan.sh"
     script.write_text(node.agent("plan", "--commands").stdout)
-    for shell in (f"setsid sh -e <{script}", f"setsid sh -e {script} </dev/null"):
+    for shell in (f"setsid -w sh -e <{script}", f"setsid -w sh -e {script} </dev/null"):
         done = node.attempt("sh", "-c", shell)
         assert done.returncode == 1 and "/dev/tty" in done.stderr, done.stderr
     assert not [path for path in node.state.rglob("*") if path.is_file()]

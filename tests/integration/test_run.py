@@ -255,7 +255,7 @@ def test_a_fight_ends_in_pauses_and_is_said_loudly(node: Node, tmp_path: Path) -
             number = len(run.said("repair"))
             assert number == 10
             node.run("ip", "-n", "ct100", "route", "del", "unreachable", "default", "metric", "4278198272")
-            run.wait("repair", number + 1, 2)
+            run.wait("repair", number + 1, 8)
             assert len(run.said("repair")) == number + 1, "only what is fought over waits"
         finally:
             going.unlink()
@@ -270,7 +270,7 @@ def test_a_switch_that_does_not_answer_keeps_nothing_else_from_being_repaired(no
         node.run("sh", "-c", "kill $(cat /run/openvswitch/ovsdb-server.pid)")
         wait_for(lambda: node.attempt("ovs-vsctl", "--timeout=1", "show").returncode != 0, "the database to end")
         node.inside("ct101", "iptables", "-t", "mangle", "-F", "PREROUTING")
-        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 3)[0]["found"]
+        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 10)[0]["found"]
 
 
 def test_a_switch_that_has_ended_is_waited_for(node: Node, tmp_path: Path) -> None:
@@ -278,18 +278,18 @@ def test_a_switch_that_has_ended_is_waited_for(node: Node, tmp_path: Path) -> No
     start = ("ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--pidfile", "--detach", "-vconsole:off")
     with running(node, tmp_path) as run:
         node.run("ovs-appctl", "-t", "ovs-vswitchd", "exit")
-        assert "ovs-vswitchd does not answer" in run.wait("failed", 1, 12)[0]["message"]
+        assert "ovs-vswitchd does not answer" in run.wait("failed")[0]["message"]
         node.inside("ct101", "iptables", "-t", "mangle", "-F", "PREROUTING")
-        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 4)[0]["found"]
+        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 10)[0]["found"]
         assert len(run.said("repair")) == 1 and "internal_101" in node.inside("ct101", "ip", "-br", "link")
         node.run(*start)
-        wait_for(lambda: node.agent("plan").returncode == 0, "the ports to be plugged again", 12)
+        wait_for(lambda: node.agent("plan").returncode == 0, "the ports to be plugged again")
 
 
 def test_a_container_that_appears_is_plugged(node: Node, tmp_path: Path) -> None:
     with running(node, tmp_path):
         node.run("ip", "netns", "add", "ct200")
-        wait_for(lambda: "100.104.70.10/24" in node.inside("ct200", "ip", "-br", "address"), "its address", 3)
+        wait_for(lambda: "100.104.70.10/24" in node.inside("ct200", "ip", "-br", "address"), "its address")
 
 
 def test_the_service_manager_is_told(node: Node, tmp_path: Path) -> None:

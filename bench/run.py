@@ -1,4 +1,4 @@
-"""``make bench``: every figure of README.md and docs/, each as a ratio to a reference of the same run."""
+"""``make bench``: every figure of README.md, where there is one as a ratio to a reference of the same run."""
 
 from __future__ import annotations
 

@@ -135,8 +135,8 @@ def test_sizes_and_times_are_bounded(sandbox: Sandbox, client: RestClient) -> No
     ):
         answered = client.raw(request)[1]
         assert problem_in(answered)["status"] == status, request[:60]
-    seconds, answer = client.raw(*[EMPTY_HEAD, *[b"X: y\r\n"] * 60], pause=0.25)  # a line now and then
-    assert answer == b"" and 4 < seconds < 9
+    seconds, answer = client.raw(*[EMPTY_HEAD, *[b"X: y\r\n"] * 120], pause=0.25)  # a line now and then
+    assert answer == b"" and 4 < seconds < 25, "long before the last one"
     assert client.get("/v1/status").status == 200
     assert "Traceback" not in controller.log.read_text()
 
@@ -155,7 +155,7 @@ def test_many_clients_that_say_nothing_are_got_rid_of(sandbox: Sandbox, client: 
 
 
 def test_the_rate_is_bounded(sandbox: Sandbox, client: RestClient) -> None:
-    start(sandbox, rest_requests_per_second=5)
+    start(sandbox, rest_requests_per_second=1)
     wait_until_it_listens(sandbox)
     answers = [client.get("/v1/events") for _ in range(30)]
     assert {answer.status for answer in answers} == {200, 429}

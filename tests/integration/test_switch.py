@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -191,11 +190,11 @@ def test_a_switch_that_never_answers_holds_up_no_other(
     log = sandbox.directory / "silent.log"
     sandbox.start(sys.executable, "-I", "-c", SILENT, log=log)
     wait_for(lambda: log.exists() and "silent" in log.read_text(), "the silent switch")
-    started = time.monotonic()
     switch.vsctl("set-controller", "ovsbr0", "tcp:127.0.0.1:6653")
     wait_for(lambda: len(switch.dump()) == ENTRIES, "the other switch")
-    assert time.monotonic() - started < 5
-    wait_for(lambda: "no answer within 10 s; connection closed" in controller.log.read_text(), "the log")
+    given_up = "no answer within 10 s; connection closed"
+    assert given_up not in controller.log.read_text(), "the other one did not wait for it"
+    wait_for(lambda: given_up in controller.log.read_text(), "the log")
 
 
 def test_an_invalid_policy_ends_ryu_manager(sandbox: Sandbox, controller: Controller) -> None:

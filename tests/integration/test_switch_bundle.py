@@ -113,9 +113,9 @@ def test_delete_spares_an_entry_that_became_anothers(connection: Connection) -> 
 def test_silence_is_an_error_and_not_an_empty_table(
     datapath: PlainDatapath, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ryu_apps.switches.connection.ANSWER_TIMEOUT", 0.2)
     datapath.deaf = True
-    with pytest.raises(SwitchSilent, match="no answer"):
+    with monkeypatch.context() as impatient, pytest.raises(SwitchSilent, match="no answer"):
+        impatient.setattr("ryu_apps.switches.connection.ANSWER_TIMEOUT", 0.2)
         connection.read()
     datapath.deaf = False
     assert connection.read().name == "ovsbr0"

@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 
-SETTLING = 0.3  # seconds in which the last packets arrive
+SETTLING = 0.3  # seconds without a packet, after the last ones
 MAGIC = b"privacy-router-traffic"
 CLONE_NEWNET = 0x40000000
 PACKET_OUTGOING = 4
@@ -104,6 +104,7 @@ class Traffic:
         while (left := deadline - time.monotonic()) > 0:
             for ready in select.select(list(self.sockets.values()), [], [], left)[0]:
                 self.receive(ready)
+                deadline = time.monotonic() + SETTLING
         print(json.dumps({"sent": self.sent, "heard": self.heard}), flush=True)
         self.sent = [0] * len(self.flows)
         self.heard = [{} for _ in self.flows]

@@ -250,17 +250,17 @@ def test_a_strangers_set_under_the_name_for_building_is_told(tmp_path: Path) -> 
     assert run("ipset", "list", "-name") == f"{ipset.ASIDE}\n"
 
 
-def test_a_listing_by_another_program_does_not_stop_a_replacement() -> None:
+def test_a_listing_by_another_program_does_not_stop_a_replacement(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel refuses to swap a set that is being listed."""
     large = many("us", 50_000, "ipv4")
     ipset.replace({large}, ())
     with ipset.Kernel() as reader:
         listing = reader.ask(ipset.wire.listing("us"))
         next(listing)
-        timer = threading.Timer(0.1, lambda: [*listing])
-        timer.start()
+        rests: list[int] = []
+        monkeypatch.setattr(ipset.time, "sleep", lambda seconds: rests.append(len([*listing])))
         ipset.replace({many("us", 50_000, "ipv4", last=1)}, {large})
-        timer.join()
+    assert rests and rests[0] > 0, "it was refused, and waited until the listing was over"
     assert ipset.read() == {many("us", 50_000, "ipv4", last=1)}
 
 

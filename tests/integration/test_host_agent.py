@@ -300,8 +300,8 @@ def test_a_client_shakes_hands_with_the_gateway(node: Node) -> None:
         node.attempt(*ping, "2001:db8::1")
         (peer,) = (row for row in node.status()["peers"] if row["device"] == "wg100")
         assert peer["handshake_age"] is not None and peer["handshake_age"] < 30
-        counted = node.inside("ct100", "ip6tables", "-t", "mangle", "-L", "PREROUTING", "-nvx").splitlines()[2]
-        assert int(counted.split()[0]) > 0, "dropped IPv6 is counted"
+        look = ("ip6tables", "-t", "mangle", "-L", "PREROUTING", "-nvx")
+        wait_for(lambda: int(node.inside("ct100", *look).splitlines()[2].split()[0]), "dropped IPv6 to be counted")
         assert node.apply() == [], "a client that roams is no difference"
     finally:
         process.kill()
@@ -331,6 +331,7 @@ def test_strangers_objects_survive_apply_and_stop(fresh: Node) -> None:
     ):
         fresh.run(*words.split())
     others = fresh.start("ip", "netns", "exec", "ct101", "sleep", "1000")
+    wait_for(lambda: fresh.inside("ct101", "ps", "-wweo", "args").count("\nsleep 1000\n") == 1, "their program")
 
     def theirs() -> list[str]:
         return [

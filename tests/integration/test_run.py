@@ -17,9 +17,13 @@ import pytest
 from host_sandbox import AGENT, EXAMPLE, Node
 from processes import wait_for
 
+from host_agent.drivers import ovs
+
 pytestmark = pytest.mark.alone
 
 AT_ONCE, SOON = 0.3, 1.0  # seconds: ip rules and routes; everything else
+PATIENCE = 60.0  # seconds, where no time is promised
+NOT_HUNG = 0.8 * ovs.TIMEOUT  # seconds: whoever waited for the switch would take longer
 
 
 class Run:
@@ -36,7 +40,7 @@ class Run:
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
         return [line for line in lines if line["event"] == event]
 
-    def wait(self, event: str, number: int = 1, seconds: float = 15) -> list[dict[str, Any]]:
+    def wait(self, event: str, number: int = 1, seconds: float = PATIENCE) -> list[dict[str, Any]]:
         wait_for(lambda: len(self.said(event)) >= number, f"{number} times {event!r} in {self.log}", seconds)
         return self.said(event)
 
@@ -55,7 +59,7 @@ class Run:
     def end(self) -> int:
         if self.outer.poll() is None:
             self.signal(signal.SIGTERM)
-        return self.outer.wait(10)
+        return self.outer.wait(PATIENCE)
 
 
 @contextmanager
@@ -197,7 +201,7 @@ def test_memory_and_idle_time(run: Run) -> None:
 
 
 def test_a_second_run_and_a_hand_made_apply(run: Run, tmp_path: Path) -> None:
-    assert Run(run.node, tmp_path / "second.log").outer.wait(10) == 4
+    assert Run(run.node, tmp_path / "second.log").outer.wait(PATIENCE) == 4
     assert run.node.apply() == []
 
 
@@ -239,7 +243,7 @@ def test_ending_removes_nothing_and_stop_ends_it(node: Node, tmp_path: Path) -> 
     assert not run.said("apply"), "all was there"
     done = node.agent("stop")
     assert done.returncode == 0 and "privacy-agent run was ended" in done.stdout
-    assert run.outer.wait(5) == 0
+    assert run.outer.wait(PATIENCE) == 0
     assert node.snapshot() == before
 
 
@@ -261,7 +265,7 @@ def test_a_fight_ends_in_pauses_and_is_said_loudly(node: Node, tmp_path: Path) -
             going.unlink()
             fighter.wait()
         if "SOAK" in os.environ:
-            wait_for(lambda: node.agent("plan").returncode == 0, "the rule to come back after the pause", 12)
+            wait_for(lambda: node.agent("plan").returncode == 0, "the rule to come back after the pause", PATIENCE)
 
 
 def test_a_switch_that_does_not_answer_keeps_nothing_else_from_being_repaired(node: Node, tmp_path: Path) -> None:
@@ -270,7 +274,7 @@ def test_a_switch_that_does_not_answer_keeps_nothing_else_from_being_repaired(no
         node.run("sh", "-c", "kill $(cat /run/openvswitch/ovsdb-server.pid)")
         wait_for(lambda: node.attempt("ovs-vsctl", "--timeout=1", "show").returncode != 0, "the database to end")
         node.inside("ct101", "iptables", "-t", "mangle", "-F", "PREROUTING")
-        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 10)[0]["found"]
+        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, NOT_HUNG)[0]["found"]
 
 
 def test_a_switch_that_has_ended_is_waited_for(node: Node, tmp_path: Path) -> None:
@@ -280,10 +284,10 @@ def test_a_switch_that_has_ended_is_waited_for(node: Node, tmp_path: Path) -> No
         node.run("ovs-appctl", "-t", "ovs-vswitchd", "exit")
         assert "ovs-vswitchd does not answer" in run.wait("failed")[0]["message"]
         node.inside("ct101", "iptables", "-t", "mangle", "-F", "PREROUTING")
-        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, 10)[0]["found"]
+        assert "iptables mangle PREROUTING was gone" in run.wait("repair", 1, NOT_HUNG)[0]["found"]
         assert len(run.said("repair")) == 1 and "internal_101" in node.inside("ct101", "ip", "-br", "link")
         node.run(*start)
-        wait_for(lambda: node.agent("plan").returncode == 0, "the ports to be plugged again")
+        wait_for(lambda: node.agent("plan").returncode == 0, "the ports to be plugged again", PATIENCE)
 
 
 def test_a_container_that_appears_is_plugged(node: Node, tmp_path: Path) -> None:
@@ -296,7 +300,7 @@ def test_the_service_manager_is_told(node: Node, tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
-        manager.settimeout(10)
+        manager.settimeout(PATIENCE)
         run = Run(node, tmp_path / "run.log", "env", f"NOTIFY_SOCKET={path}", "WATCHDOG_USEC=400000")
         heard: list[str] = []
         while "STOPPING=1" not in heard:
@@ -311,7 +315,7 @@ def test_the_last_good_policy_serves_where_the_file_is_invalid(node: Node, tmp_p
     policy = tmp_path / "policy.json"
     policy.write_text("{")
     node.policy = policy
-    assert Run(node, tmp_path / "nothing.log").outer.wait(10) == 2
+    assert Run(node, tmp_path / "nothing.log").outer.wait(PATIENCE) == 2
     policy.write_text(EXAMPLE.read_text())
     with running(node, tmp_path):
         pass

@@ -16,6 +16,7 @@ from ryu_apps.openflow.ofctl import match_text
 from ryu_apps.openflow.wire import InstalledEntry, SwitchEntry, resolve
 from ryu_apps.packets.simulate import Trace, simulate
 from ryu_apps.policy.file import CompiledPolicy, compile_document
+from ryu_apps.rest.readings import Rate
 from ryu_apps.rest.view import PORTION, policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, entries_of, function_of, functions_view
 from ryu_apps.rest.view_examples import example_packets
@@ -152,6 +153,19 @@ def test_links_are_summed_by_item_and_direction() -> None:
             "rate": None,
         }
     ]
+
+
+def test_what_a_hop_sends_the_next_receives_and_rates_are_summed() -> None:
+    ready, _ = resolve(COMPILED.entries, PORTS)
+    held = [
+        InstalledEntry(wanted, *((5, 500) if flow.item == "WireGuard gateway → WARP tunnel" else (0, 0)), 60)
+        for flow, wanted in ready
+    ]
+    view = chain_view(OURS, COMPILED, PORTS, held, rates=lambda _entry: Rate(1.5, 10.0))
+    none, some = {"packets": 0, "bytes": 0}, {"packets": 5, "bytes": 500}
+    assert [(hop["sent"], hop["received"]) for hop in view["hops"]] == [(some, none), (none, some), (none, none)]
+    back = next(link for link in view["links"] if link["item"] == "WARP tunnel -> WireGuard gateway (return)")
+    assert back["rate"] == {"packets": 3.0, "bytes": 20.0}
 
 
 def test_a_hop_changed_when_its_youngest_entry_came() -> None:

@@ -196,11 +196,9 @@ function count(one) {
 
 function changeText(change) {
   if (!change) return "unchanged since this controller started";
-  const counts = [["added", "added"], ["replaced", "replaced"], ["deleted", "deleted"]]
-    .filter(([key]) => change[key])
-    .map(([key, word]) => `${change[key]} ${word}`);
-  const how = change.confirmed ? `confirmed in ${change.milliseconds.toFixed(1)} ms` : change.reason;
-  return `last change ${ago(change.time)}: ${change.trigger}, ${counts.join(", ")}, ${how}`;
+  const counts = ["added", "replaced", "deleted"].filter((key) => change[key]).map((key) => `${change[key]} ${key}`);
+  const how = change.confirmed ? [...counts, `confirmed in ${change.milliseconds.toFixed(1)} ms`] : [change.reason];
+  return `last change ${ago(change.time)}: ${[change.trigger, ...how].join(", ")}`;
 }
 
 const unfolded = new Set(); // of these switches the list is open

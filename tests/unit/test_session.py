@@ -106,6 +106,9 @@ def test_a_repair_reads_and_sends_one_entry(world: World) -> None:
     world.switch.settle()
     assert world.switch.messages == [(ADD, lost)]
     assert world.session.work == {"readings of items": 1, "plans": 1, "bundles": 1, "messages": 1}
+    world.switch.foreign(SwitchEntry.of(lost.table, lost.priority, lost.match, lost.instructions, 3))
+    world.switch.settle()
+    assert world.entry(20, 0) == lost and "entries" not in world.switch.requests
 
 
 def test_our_own_changes_and_foreign_ones_that_do_not_matter_cost_nothing(world: World) -> None:

@@ -146,6 +146,18 @@ def test_what_was_deleted_while_nobody_looked_is_found_at_connecting(world: Worl
     assert set(world.switch.table.values()) == wanted(EXAMPLE)
 
 
+def test_of_much_drift_some_is_told_line_by_line(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ryu_apps.switches.session_log._LINES", 2)
+    for entry in sorted(wanted(EXAMPLE))[:3]:
+        world.switch.foreign(gone=entry)
+    world.switch.settle()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.partition(":")[0] for line in warnings] == ["ovsbr0"] * 3
+    assert all("somebody deleted" in line for line in warnings[:2]) and warnings[2].endswith("drift: 1 flow entry more")
+
+
 def test_what_cannot_be_told_is_done_and_known_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,7 +180,7 @@ def test_only_a_port_that_goes_is_worth_a_warning(world: World, caplog: pytest.L
     world.switch.settle()
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     (warning,) = warnings
-    assert "ports internal_201, nm-privacy are not there yet: " in warning
+    assert warning.endswith("ports internal_201, nm-privacy are not there yet: 7 flow entries wait, 4 drop meanwhile")
     ports["internal_201"] = gone["internal_201"]
     world.session.wake("port internal_201 added")
     world.switch.settle()

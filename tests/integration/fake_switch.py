@@ -242,6 +242,19 @@ def many(number: int) -> None:
             peer.close()
 
 
+def dawdler(number: int) -> None:
+    """Greets and answers echo requests, and never says who it is; gives up after NUMBER seconds."""
+    end = time.monotonic() + number
+
+    def own(received: Message) -> bytes | None:
+        if time.monotonic() > end:
+            raise OSError("still connected")
+        kind, xid, body = received
+        return message(ECHO_REPLY, xid, body) if kind == ECHO_REQUEST else b""
+
+    serve(connect(), 0, own)
+
+
 def impostor(number: int) -> None:
     """Says that it is the switch with the datapath id NUMBER."""
     peer = connect()
@@ -298,7 +311,10 @@ def echoes(number: int) -> None:
     print(f"{len(times)} answers, the slowest after {max(times) * 1000:.0f} ms", flush=True)
 
 
-MODES = (echoes, garbage, wrong_versions, malformed, halves, crowd, packets, endless, refusing, many, impostor, chatter)
+MODES = (
+    *(garbage, wrong_versions, malformed, halves, crowd, dawdler, packets, endless),
+    *(refusing, many, impostor, chatter, echoes),
+)
 
 
 def main() -> None:

@@ -110,6 +110,10 @@ def test_a_crowd_that_says_nothing(scene: Scene) -> None:
     wait_for(lambda: scene.log().count("ovsbr0: connected:") > seen, "the real switch", seconds=30)
 
 
+def test_one_that_never_says_who_it_is(scene: Scene) -> None:
+    assert scene.fake("dawdler", 40) == "done\n"
+
+
 def test_a_flood_of_packets(scene: Scene) -> None:
     scene.beside("packets", 400_000 if SOAK else 40_000, "flooded")
 

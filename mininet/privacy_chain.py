@@ -69,6 +69,12 @@ class SocketSwitch(OVSSwitch):  # type: ignore[misc]
         for socket in self.sockets:
             socket.plug()
 
+    def dpctl(self, *args: str) -> str:
+        """ovs-ofctl(8) in the one version of OpenFlow that the bridge speaks, with its ports by name."""
+        command, *rest = args
+        said: str = self.cmd("ovs-ofctl -O OpenFlow13 --names", command, self, *rest)
+        return said
+
 
 class SocketLink(Link):  # type: ignore[misc]
     """Joins a container to the switch by an internal port, which exists only once the switch has started."""

@@ -100,16 +100,3 @@ def test_a_demo_that_breaks_off_says_where(monkeypatch: pytest.MonkeyPatch, tmp_
         inside.main()
     line = Line(**reported[-1]["line"])
     assert line == Line(5, "mesh and privacy containers", False, "[Errno 19] No such device", broke_off=True)
-
-
-def test_the_switch_by_hand() -> None:
-    """README's example, in a sandbox that leaves nothing."""
-    before = traces.snapshot()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "mininet" / "by_hand.py"), str(ROOT / "policies/documents/privacy-router.json")],
-        input="ct201 ping -c 1 100.104.70.10\nexit\n", capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "1 received" in done.stdout + done.stderr
-    left = [each for each in traces.left_behind(before, traces.snapshot()) if not each.startswith("processes")]
-    assert left == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from host_agent.status.report import Status, in_sync, in_words
 from policies.words import counted
@@ -30,7 +31,7 @@ def show(report: Status, kernel: bool = False, console: Console | None = None) -
     if remarks:
         console.print()
     for table in _tables(report):
-        console.print(table)
+        console.print(drawn(table, console), soft_wrap=True)
         console.print()
     if kernel:
         _show_kernel(report, console)
@@ -126,6 +127,16 @@ def _table(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[Table]:
         table.add_row(*map(str, row))
     if table.row_count:
         yield table
+
+
+def drawn(table: Table, console: Console) -> Text:
+    """A table as this console shows it, without the blanks to which Rich fills its lines."""
+    with console.capture() as captured:
+        console.print(table, highlight=False)
+    lines = Text.from_ansi(captured.get()).split()
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join(lines)
 
 
 def volume(octets: int) -> str:

@@ -23,7 +23,9 @@ EMPTY = Status(True, (), (), (), (), (), ())
 
 def shown(report: Status, capsys: pytest.CaptureFixture[str]) -> list[str]:
     status_tables.show(report)
-    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [line.rstrip() for line in lines], "no line ends in blanks"
+    return lines
 
 
 def test_addresses_are_neither_styles_nor_pictures(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,12 +22,13 @@ from typing import Any
 import traces
 from door import open_door
 from line import Line
-from rich import box
+from processes import only_child
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sandbox import dying_with_parent, sandboxed
 
+from host_agent.status.tables import drawn
 from policies.errors import DocumentError
 from policies.load import load
 
@@ -126,9 +127,10 @@ def run(options: argparse.Namespace, directory: Path) -> int:
             else:
                 break
         else:
-            error = f"the lab ended with exit code {lab.wait()}; what it said last is in {directory}/lab.log"
+            where = [f"in line {line.number}, {line.what}: {line.measured}" for line in lines if line.broke_off]
+            error = f"The demo broke off {where[0] if where else f'with exit code {lab.wait()}'}"
     except KeyboardInterrupt:
-        error = "interrupted"
+        error = "The demo was interrupted"
     if error or not options.keep:
         lab.kill()
         lab.wait()
@@ -136,19 +138,19 @@ def run(options: argparse.Namespace, directory: Path) -> int:
         if all(line.held for line in lines):
             shutil.rmtree(directory)
         lines.append(nothing_is_left(before, directory))
-    show(console, lines)
+    if lines:
+        show(console, lines)
     if options.json:
         options.json.write_text(json.dumps([asdict(line) for line in lines], indent=1))
     held = error is None and all(line.held for line in lines)
-    if error:
-        told = next((f"in line {line.number}, {line.what}: {line.measured}" for line in lines if line.broke_off), error)
-        print(f"\nThe demo broke off {told}", file=sys.stderr)
     if not held:
-        print(f"\nNot every line held. Logs: {directory}/logs, {directory}/lab.log", file=sys.stderr)
+        print(f"\n{error or 'Not every line held'}. Logs: {directory}/logs, {directory}/lab.log", file=sys.stderr)
     else:
         console.print(f"\nEvery line held ({time.monotonic() - begin:.0f} s).", highlight=False)
     if options.keep and not error:
-        how_to_look_around(console, lab.pid, door.getsockname()[1], directory, policy)
+        entrance = f"nsenter --all --target {only_child(lab.pid)} --"
+        url = f"http://127.0.0.1:{door.getsockname()[1]}"
+        print(how_to_look_around(entrance, url, directory, policy))
     return 0 if held else 1
 
 
@@ -184,22 +186,19 @@ def nothing_is_left(before: dict[str, set[str]], directory: Path) -> Line:
 
 
 def show(console: Console, lines: list[Line]) -> None:
-    table = Table(box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for title, justify in (("", "right"), ("What was seen", "left"), ("Measured", "left"), ("", "left")):
         table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for line in lines:
         mark = "[green]held[/]" if line.held else f"[bold red]{'broke off' if line.broke_off else 'FAILED'}[/]"
         table.add_row(str(line.number), escape(line.what), escape(line.measured), mark)
     console.print()
-    console.print(table, highlight=False)
+    console.print(drawn(table, console), soft_wrap=True)
 
 
-def how_to_look_around(console: Console, pid: int, port: int, directory: Path, policy: Path) -> None:
-    inside = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
-    enter = f"nsenter --all --target {inside} --"
-    url = f"http://127.0.0.1:{port}"
-    console.print(
-        f"""
+def how_to_look_around(enter: str, url: str, directory: Path, policy: Path) -> str:
+    """What may be typed: ``enter`` goes before a command in the lab."""
+    return f"""
 The lab is still up. Look around:
   a page         {url}/
   flows          curl {url}/v1/flows     # also /v1/chain, /stats/switches, /stats/flow/DPID
@@ -207,15 +206,14 @@ The lab is still up. Look around:
   REST's token   TOKEN=$(cat {directory}/state/rest-token)
   flow entries   {enter} ovs-ofctl -O OpenFlow13 --names dump-flows ovsbr0
   the client     {enter} ip netns exec client curl http://198.51.100.80/
-  a container    {enter} ip netns exec ct101 bash     # or ct100, ct200, ct201, warp, vps, warpend, internet
-  host agent     {enter} {sys.prefix}/bin/privacy-agent status --policy {policy} \\
+  a container    {enter} ip netns exec ct101 bash
+                 # also ct100, warp, ct200, ct201, client, vps, warpend, internet
+  host agent     {enter} \\
+                   {sys.prefix}/bin/privacy-agent status \\
+                   --policy {policy} \\
                    --state-dir {directory}/state --config-dir {directory}/config
   logs           {directory}/logs
-  take it down   {removal(directory)}""",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+  take it down   {removal(directory)}"""
 
 
 def running(directory: Path) -> int | None:

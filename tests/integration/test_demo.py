@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import checks
+import client
 import inside
 import pytest
 import traces
@@ -60,6 +64,42 @@ def test_a_killed_demo_leaves_nothing(tmp_path: Path) -> None:
     logs = f"files: {lab}"  # they stay for whoever wants to know, until the next demo
     assert traces.left_in_the_end(before, lab, but=(logs,)) == []
     assert lab.exists()
+
+
+@pytest.mark.parametrize(
+    ("killed", "number", "said"),
+    [
+        ("demo", signal.SIGINT, "The demo was interrupted. Logs: "),
+        ("lab", signal.SIGKILL, "The demo broke off with exit code -9. Logs: "),
+    ],
+)
+def test_how_a_demo_ended_that_came_to_no_line(tmp_path: Path, killed: str, number: int, said: str) -> None:
+    directory = tmp_path / "lab"
+    demo = subprocess.Popen(
+        [*DEMO, "--directory", str(directory)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert demo.stdout is not None
+    assert "surroundings" in demo.stdout.readline()
+    os.kill({"demo": demo.pid, "lab": int((directory / "pid").read_text())}[killed], number)
+    rest, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, rest.count("What was seen")) == (1, 0), "no table without lines"
+    assert errors.strip().splitlines()[0].startswith(said) and len(errors.strip().splitlines()) == 1
+
+
+def test_what_must_time_out_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo says how long it waits for that."""
+    all_have_asked = threading.Barrier(3)
+
+    def ask(*_: object, timeout: float) -> str:
+        assert timeout == checks.CUT_SECONDS
+        all_have_asked.wait(20)
+        raise TimeoutError
+
+    for kind in ("web_peer", "echo_peer", "resolve"):
+        monkeypatch.setattr(client, kind, ask)
+    line = checks._blocked("for a test")
+    assert line.held and line.measured == "HTTP, UDP, DNS: timed out"
+    assert "each time requests wait 2 s in vain" in " ".join(words for words, _ in checks.CHECKS)
 
 
 def test_a_policy_that_the_lab_cannot_show(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ Type, for instance:
   pingall                                      # most pairs are an X, by design: no entry or no route leads there
   dpctl dump-flows                             # the flow entries
   sh curl -s {REST}/v1/chain    # REST, which only this sandbox reaches
-  sh tail {LOGS}/ryu-manager.log     # the controller's log, which goes with the sandbox
+  sh tail {LOGS}/ryu-manager.log        # the controller's log, which goes with the sandbox
   exit                                         # nothing is left then
 
 """

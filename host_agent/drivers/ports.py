@@ -8,8 +8,8 @@ from pathlib import Path
 LISTEN = "0A"  # TCP_LISTEN
 
 
-def listening(pid: int) -> set[int]:
-    """TCP ports that somebody listens on in the process's network namespace."""
+def listening(pid: int | str = "thread-self") -> set[int]:
+    """TCP ports that somebody listens on in the process's network namespace, or the caller's."""
     return {port for port, state in _table(f"/proc/{pid}/net", "tcp") if state == LISTEN}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from host_agent.countries.gather import recall
 from host_agent.countries.values import Country, Key, Settings, settings
-from host_agent.drivers import netlink, xfrm
+from host_agent.drivers import netlink, ports, xfrm
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.facts.names import Lookup
 from host_agent.facts.values import NodeFacts, NodeLink
@@ -62,6 +62,13 @@ def _obstacles(director: Director) -> Iterator[str]:
             )
     if _setting("ipv4/ip_forward") == "0":
         yield "degraded: this machine does not forward; sysctl -w net.ipv4.ip_forward=1"
+    port = director.advanced.xray.tproxy_port
+    deaf = [name for name, heard in (("TCP", ports.listening()), ("UDP", ports.bound())) if port not in heard]
+    if deaf and {*director.xray.clients} - {*director.paused_clients}:
+        yield (
+            f"degraded: no Xray listens on {' and '.join(deaf)} port {port}, so what its clients send there is dropped;"
+            " start it, or set advanced.xray.tproxy_port to where its TPROXY inbound listens"
+        )
 
 
 def _setting(key: str) -> str | None:

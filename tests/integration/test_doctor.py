@@ -1,0 +1,68 @@
+"""What keeps the privacy router from working on a real machine is said, and who is in the way by name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host_sandbox import Node, own_hash_file
+from processes import wait_for
+
+LISTENS = """
+import socket, time
+for kind, port in PORTS:
+    held = socket.socket(socket.AF_INET, kind)
+    held.bind(("0.0.0.0", port))
+    kind == socket.SOCK_STREAM and held.listen()
+    globals()[f"{kind}{port}"] = held
+time.sleep(1000)
+"""
+
+
+def holding(*ports: tuple[str, int]) -> tuple[str, ...]:
+    """The command of a program that has these ports, and nothing to say on them."""
+    kinds = {"tcp": "socket.SOCK_STREAM", "udp": "socket.SOCK_DGRAM"}
+    text = ", ".join(f"({kinds[protocol]}, {port})" for protocol, port in ports)
+    return (sys.executable, "-c", LISTENS.replace("PORTS", f"[{text}]"))
+
+
+def found(node: Node) -> str:
+    """What the doctor finds, a line each."""
+    findings: list[dict[str, Any]] = json.loads(node.agent("doctor", "--json").stdout)["findings"]
+    return "".join(f"{it['where']}: {it['what']}; {it['cure']}\n" for it in findings)
+
+
+@pytest.fixture
+def lan(node: Node, tmp_path: Path) -> Node:
+    """A LAN router: one client by Xray, one by a tunnel."""
+    node.policy = tmp_path / "director.json"
+    document = {
+        "xray": {"clients": ["192.168.50.10"]},
+        "tunnel_director": {"tunnels": {"up0": {"clients": ["192.168.50.20"]}}},
+        "advanced": {"tunnel_director": own_hash_file(tmp_path)},
+    }
+    node.policy.write_text(json.dumps(document))
+    for link, address in (("br0", "192.168.50.1/24"), ("up0", "10.8.0.2/24")):
+        node.run("ip", "link", "add", link, "type", "veth", "peer", f"{link}-far")
+        node.run("ip", "address", "add", address, "dev", link)
+        for end in (link, f"{link}-far"):
+            node.run("ip", "link", "set", end, "up")
+    node.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    return node
+
+
+def test_a_proxy_that_does_not_listen_is_said(lan: Node) -> None:
+    lan.apply()
+    deaf = "no Xray listens on TCP and UDP port 12345"
+    looked = lan.agent("status")
+    assert looked.stdout.splitlines()[-1] == "in sync, degraded" and f"degraded: {deaf}" in looked.stdout
+    assert deaf in found(lan)
+    xray = lan.start(*holding(("tcp", 12345), ("udp", 12345)))
+    wait_for(lambda: ":12345 " in lan.run("ss", "-uln"), "the port to be taken")
+    wait_for(lambda: ":12345 " in lan.run("ss", "-tln"), "the port to be listened on")
+    assert lan.agent("status").stdout.splitlines()[-1] == "in sync"
+    assert lan.agent("doctor").returncode == 0
+    xray.kill()

@@ -34,7 +34,7 @@ Links = dict[str, netlink.FoundLink]
 Filtering = ReplaceSets | RemoveSets | ReplaceChains | RemoveChains
 Calm = Filtering | WriteFile | RemoveFile  # what changes nothing else
 ROUTE_ADVICE = {
-    False: "remove it, or give the container no uplink of its own",
+    False: "remove it and give the container no uplink of its own, or use another container_id",
     True: "remove it, or set another table in the document's advanced section",
 }
 
@@ -196,9 +196,10 @@ def _strange_sockets(wanted: HostState, states: dict[str, NamespaceState]) -> It
     taken = ports.bound()
     for state in wanted.namespaces.values():
         for device in state.wireguard:
-            if device.listen_port in taken and device.name not in there:
+            port = device.listen_port
+            if port in taken and port is not None and device.name not in there:
                 yield Stranger(
-                    f"node: the program on UDP port {device.listen_port}",
+                    f"node: UDP port {port} of {ports.holder(port)}",
                     "end it, or set another wireguard.listen_port",
                 )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from host_agent.doctor.machine import ForeignMark, ForeignRule, Machine
 from host_agent.doctor.tools import PROGRAMS, TOOLS, whose
 from host_agent.errors import AgentError, Missing
-from host_agent.state import DEGRADED, NODE, HostState, NamespaceState, table_name
+from host_agent.state import DEGRADED, NODE, HostState, NamespaceState
 from host_agent.steps import at
 from policies.errors import DocumentError
 
@@ -15,76 +16,6 @@ RESERVED_TABLES = (253, 254, 255)  # default, main, local
 KERNELS_PREFERENCES = (0, 32766, 32767)
 VALID_MARK, STRICT = "net/ipv4/conf/all/src_valid_mark", "net/ipv4/conf/all/rp_filter"
 NO_POLICIES = "net/ipv4/conf/all/disable_policy"
-
-
-@dataclass(frozen=True)
-class ForeignRule:
-    """An ip rule of somebody else."""
-
-    namespace: str
-    family: int
-    priority: int
-    table: int
-    mark: int
-    mask: int
-    incoming: str | None = None
-
-    def __str__(self) -> str:
-        words = ["ip rule" if self.family == 4 else "ip -6 rule", "pref", str(self.priority)]
-        words += ["iif", self.incoming] if self.incoming else []
-        words += ["fwmark", f"{self.mark:#x}/{self.mask:#x}"] if self.mask else []
-        return " ".join([*words, "lookup", table_name(self.table)])
-
-
-@dataclass(frozen=True)
-class ForeignMark:
-    """A rule of somebody else that writes marks."""
-
-    namespace: str
-    mark: int
-    mask: int
-    rule: str
-
-
-@dataclass(frozen=True)
-class ForeignRoute:
-    namespace: str
-    table: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A feature that was tried in a namespace made for it."""
-
-    feature: str
-    works: bool
-    cure: str
-
-
-@dataclass(frozen=True)
-class Backend:
-    """Where one family's iptables keeps its rules, and what it does not show of the same family."""
-
-    tool: str  # "iptables" or "ip6tables"
-    legacy: bool  # it keeps them in x_tables, else in nf_tables
-    beside: tuple[str, ...] = ()  # tables with rules in the other of the two
-    ours: bool = False  # some of those rules are ours
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What was read of it. Settings are by namespace and key below /proc/sys, without those that are not there."""
-
-    rules: tuple[ForeignRule, ...] = ()
-    marks: tuple[ForeignMark, ...] = ()
-    routes: tuple[ForeignRoute, ...] = ()
-    settings: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    programs: frozenset[str] = frozenset()  # names of running programs
-    networkd_keeps_rules: bool | None = None  # None: systemd-networkd does not run
-    backends: tuple[Backend, ...] = ()
-    bridges_without_fail_mode: tuple[str, ...] = ()  # of others
-    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +46,13 @@ def unfinished(reason: DocumentError | AgentError) -> tuple[Finding, ...]:
     parts = [str(problem).partition("; ") for problem in reason.problems]
     advice = "mend what is named; privacyctl check FILE says more"
     return tuple(Finding(where, what, cure or advice) for what, _, cure in parts)
+
+
+def _strangers(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    """What keeps ``apply`` from beginning."""
+    for it in sorted(machine.strangers, key=str):
+        where, _, what = it.what.rpartition(": ")
+        yield Finding(where or "switch", f"{what} is not ours, and stands where the policy wants something", it.advice)
 
 
 def _preferences(machine: Machine, wanted: HostState) -> Iterator[Finding]:
@@ -262,6 +200,7 @@ def _features(machine: Machine, wanted: HostState) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     _features,
     _degraded,
+    _strangers,
     _preferences,
     _marks,
     _tables,

@@ -9,15 +9,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from host_agent.doctor.checks import NO_POLICIES, STRICT, VALID_MARK, Backend, ForeignMark, Machine, Trial
+from host_agent import actual
+from host_agent.doctor.checks import NO_POLICIES, STRICT, VALID_MARK
+from host_agent.doctor.machine import Backend, ForeignMark, Machine, Trial
 from host_agent.doctor.others import others, places
-from host_agent.drivers import netfilter, nftables, wireguard
+from host_agent.drivers import netfilter, nftables, ovs, wireguard
 from host_agent.drivers.chain_outline import MARK
 from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.command import run
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.errors import CommandFailed
-from host_agent.state import HostState
+from host_agent.errors import AgentError, CommandFailed, Missing
+from host_agent.state import HostState, Stranger
 
 KERNEL = "a kernel with {0}: Debian's linux-image-amd64 has it; modprobe {1}"
 KERNELS_TABLES = KERNEL.format("NF_TABLES and NFT_COMPAT", "nf_tables nft_compat")
@@ -90,7 +92,22 @@ def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
         tuple(map(_backend, TABLES)),
         _bridges(),
         tuple(_trials()),
+        _strangers(wanted, namespaces),
     )
+
+
+def _strangers(wanted: HostState, namespaces: Namespaces) -> frozenset[Stranger]:
+    """As ``apply`` finds them. Where the machine cannot be read whole, another finding says why."""
+
+    def read_switch() -> ovs.Reading:
+        try:
+            return ovs.read()
+        except Missing:
+            return ovs.Reading(wanted.bridges, frozenset())
+
+    with suppress(AgentError, OSError):
+        return actual.read(wanted, namespaces, read_switch).strangers
+    return frozenset()
 
 
 def _marks(name: str) -> Iterator[ForeignMark]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from socket import AF_INET
 
-from host_agent.doctor.checks import ForeignRoute, ForeignRule, Machine
+from host_agent.doctor.machine import ForeignRoute, ForeignRule, Machine
 from host_agent.drivers import netlink
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.state import NODE, PROTOCOL, HostState

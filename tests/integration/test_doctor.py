@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,24 @@ def test_a_proxy_that_does_not_listen_is_said(lan: Node) -> None:
     looked = lan.agent("status")
     assert looked.stdout.splitlines()[-1] == "in sync, degraded" and f"degraded: {deaf}" in looked.stdout
     assert deaf in found(lan)
-    xray = lan.start(*holding(("tcp", 12345), ("udp", 12345)))
+    lan.start(*holding(("tcp", 12345), ("udp", 12345)))
     wait_for(lambda: ":12345 " in lan.run("ss", "-uln"), "the port to be taken")
     wait_for(lambda: ":12345 " in lan.run("ss", "-tln"), "the port to be listened on")
     assert lan.agent("status").stdout.splitlines()[-1] == "in sync"
     assert lan.agent("doctor").returncode == 0
-    xray.kill()
+
+
+def test_what_apply_would_refuse_is_found(node: Node) -> None:
+    node.run("ip", "netns", "add", "ct100")
+    node.inside("ct100", "ip", "link", "set", "lo", "up")
+    node.inside("ct100", "ip", "route", "add", "default", "dev", "lo")
+    node.start(*holding(("udp", 51820)))
+    wait_for(lambda: ":51820 " in node.run("ss", "-uln"), "the port to be taken")
+    refused, said = node.agent("apply"), found(node)
+    assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 2
+    assert "ct100: route default dev lo table main is not ours" in said and "use another container_id" in said
+    (pid,) = re.findall(r"node: UDP port 51820 of python\S* \(pid (\d+)\) is not ours.* wireguard.listen_port", said)
+    node.inside("ct100", "ip", "route", "del", "default", "dev", "lo")
+    node.run("kill", pid)
+    wait_for(lambda: ":51820 " not in node.run("ss", "-uln"), "the port to be free")
+    assert found(node) == ""

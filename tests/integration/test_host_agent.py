@@ -378,7 +378,8 @@ def test_a_taken_udp_port_is_said_before_anything_is_done(fresh: Node) -> None:
     holder = fresh.start(sys.executable, "-c", f"{words}; time.sleep(1000)")
     wait_for(lambda: ":51820 " in fresh.run("ss", "-uln"), "the port to be taken")
     done = fresh.agent("apply")
-    assert done.returncode == 1 and "node: the program on UDP port 51820 is not ours" in done.stderr
+    pid = fresh.run("pgrep", "-f", words.split(";")[0]).strip()
+    assert done.returncode == 1 and re.search(rf"node: UDP port 51820 of python\S* \(pid {pid}\) is not", done.stderr)
     assert fresh.namespaces() == set()
     holder.kill()
 

@@ -10,20 +10,9 @@ import pytest
 from host_examples import FACTS, wanted
 
 from host_agent.desired import desired
-from host_agent.doctor.checks import (
-    STRICT,
-    Backend,
-    Finding,
-    ForeignMark,
-    ForeignRoute,
-    ForeignRule,
-    Machine,
-    Trial,
-    findings,
-    in_the_way,
-    unfinished,
-)
+from host_agent.doctor.checks import STRICT, Finding, findings, in_the_way, unfinished
 from host_agent.doctor.facts import _networkd
+from host_agent.doctor.machine import Backend, ForeignMark, ForeignRoute, ForeignRule, Machine, Trial
 from host_agent.doctor.tools import whose
 from host_agent.errors import Missing
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Route, Rule, filter_rule

@@ -14,6 +14,7 @@ from policies.errors import DocumentError
 
 RESERVED_TABLES = (253, 254, 255)  # default, main, local
 KERNELS_PREFERENCES = (0, 32766, 32767)
+KERNELS_RULES = {255: (0, "local"), 254: (32766, "main")}  # table -> preference, name
 VALID_MARK, STRICT = "net/ipv4/conf/all/src_valid_mark", "net/ipv4/conf/all/rp_filter"
 NO_POLICIES = "net/ipv4/conf/all/disable_policy"
 
@@ -34,9 +35,9 @@ def findings(machine: Machine, wanted: HostState) -> tuple[Finding, ...]:
 
 
 def in_the_way(others: Machine, wanted: HostState) -> tuple[str, ...]:
-    """What ``status`` says of others' rules and routes: they stand where ours decide. Overlapping marks alone may be
-    harmless; those that take our packets no plan goes on with."""
-    found = (finding for check in (_preferences, _tables) for finding in check(others, wanted))
+    """What ``status`` says of others' rules and routes: they stand where ours decide, or are missing there. Overlapping
+    marks alone may be harmless; those that take our packets no plan goes on with."""
+    found = (finding for check in (_preferences, _tables, _unled) for finding in check(others, wanted))
     return tuple(f"{it.where}: {it.what}; {it.cure}" for it in found)
 
 
@@ -92,6 +93,18 @@ def _tables(machine: Machine, wanted: HostState) -> Iterator[Finding]:
                 f"route {route.text} of another program is in our routing table {route.table}",
                 "packets under policy may take it: give that program another table",
             )
+
+
+def _unled(machine: Machine, wanted: HostState) -> Iterator[Finding]:
+    for it in machine.unled:
+        preference, name = KERNELS_RULES[it.table]
+        options = ["-n", it.namespace] if it.namespace != NODE else []
+        options += ["-6"] if it.family == 6 else []
+        yield Finding(
+            at(it.namespace),
+            f"no ip rule leads to the IPv{it.family} routing table {name}, whose rule the kernel itself had made",
+            " ".join(["ip", *options, "rule add pref", str(preference), "lookup", name]),
+        )
 
 
 def _degraded(machine: Machine, wanted: HostState) -> Iterator[Finding]:
@@ -204,6 +217,7 @@ CHECKS: tuple[Check, ...] = (
     _preferences,
     _marks,
     _tables,
+    _unled,
     _settings,
     _networkd,
     _iptables,

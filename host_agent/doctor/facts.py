@@ -86,6 +86,7 @@ def machine(wanted: HostState, namespaces: Namespaces) -> Machine:
         beside.rules,
         tuple(marks),
         beside.routes,
+        beside.unled,
         settings,
         _programs(),
         _networkd(Path("/")),

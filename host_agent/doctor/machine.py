@@ -45,6 +45,16 @@ class ForeignRoute:
 
 
 @dataclass(frozen=True)
+class Unled:
+    """A routing table of the kernel's own that no ip rule leads all packets to. The kernel makes such a rule with each
+    network namespace; ``ip rule flush`` takes it away."""
+
+    namespace: str
+    family: int
+    table: int
+
+
+@dataclass(frozen=True)
 class Trial:
     """A feature that was tried in a namespace made for it."""
 
@@ -70,6 +80,7 @@ class Machine:
     rules: tuple[ForeignRule, ...] = ()
     marks: tuple[ForeignMark, ...] = ()
     routes: tuple[ForeignRoute, ...] = ()
+    unled: tuple[Unled, ...] = ()
     settings: Mapping[tuple[str, str], str] = field(default_factory=dict)
     programs: frozenset[str] = frozenset()  # names of running programs
     networkd_keeps_rules: bool | None = None  # None: systemd-networkd does not run

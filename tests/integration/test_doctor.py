@@ -82,3 +82,18 @@ def test_what_apply_would_refuse_is_found(node: Node) -> None:
     node.run("kill", pid)
     wait_for(lambda: ":51820 " not in node.run("ss", "-uln"), "the port to be free")
     assert found(node) == ""
+
+
+def test_the_kernels_own_ip_rules_are_missed(node: Node) -> None:
+    node.apply()
+    node.run("ip", "-n", "warp", "rule", "flush")
+    node.run("ip", "rule", "del", "pref", "32766")
+    node.apply()
+    looked = node.agent("status")
+    assert looked.returncode == 1 and looked.stdout.splitlines()[-1] == "in sync, but something is in the way"
+    cures = [line.rpartition("; ")[2] for line in found(node).splitlines() if "IPv4 routing table main" in line]
+    assert cures == ["ip rule add pref 32766 lookup main", "ip -n warp rule add pref 32766 lookup main"]
+    for cure in cures:
+        assert cure in looked.stdout
+        node.run(*cure.split())
+    assert node.agent("doctor").returncode == 0 and node.agent("status").returncode == 0

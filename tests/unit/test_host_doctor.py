@@ -12,7 +12,7 @@ from host_examples import FACTS, wanted
 from host_agent.desired import desired
 from host_agent.doctor.checks import STRICT, Finding, findings, in_the_way, unfinished
 from host_agent.doctor.facts import _networkd
-from host_agent.doctor.machine import Backend, ForeignMark, ForeignRoute, ForeignRule, Machine, Trial
+from host_agent.doctor.machine import Backend, ForeignMark, ForeignRoute, ForeignRule, Machine, Trial, Unled
 from host_agent.doctor.tools import whose
 from host_agent.errors import Missing
 from host_agent.state import NODE, Chain, HostState, NamespaceState, Route, Rule, filter_rule
@@ -47,6 +47,16 @@ CASES: dict[str, tuple[Machine, str, str]] = {
         "other bits",
     ),
     "table": (Machine(routes=(ForeignRoute(NODE, 100, "default dev eth1"),)), "our routing table 100", "another table"),
+    "local table": (
+        Machine(unled=(Unled("warp", 6, 255),)),
+        "IPv6 routing table local",
+        "ip -n warp -6 rule add pref 0 lookup local",
+    ),
+    "main table": (
+        Machine(unled=(Unled(NODE, 4, 254),)),
+        "IPv4 routing table main",
+        "ip rule add pref 32766 lookup main",
+    ),
     "valid mark": (
         Machine(settings={(NODE, "net/ipv4/conf/all/src_valid_mark"): "1"}),
         "src_valid_mark is 1",

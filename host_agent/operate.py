@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from host_agent.state import DEGRADED, HostState
 from host_agent.status.report import in_sync, in_words
 from host_agent.steps import Step, script
 from policies.errors import DocumentError
+from policies.host_model import Policy
 from policies.load_node import load_for_node
 from policies.words import counted
 
@@ -198,6 +200,8 @@ def _doctor(arguments: argparse.Namespace, output: Output) -> int:
         found = (*unfinished, *doctor.findings(doctor_facts.machine(wanted, namespaces), wanted))
     for finding in found:
         output.line(f"{finding.where}: {finding.what}\n    cure: {finding.cure}")
+    if unfinished and not wanted.namespaces:
+        output.line("what may be in a policy's way was not looked at: there is none yet that could be carried out")
     for words in in_words(it for it in wanted.waiting if not it.startswith(DEGRADED)):
         output.line(words)
     output.line(counted(len(found), "finding") if found else "nothing hinders the privacy router here")
@@ -243,17 +247,28 @@ def _explain(arguments: argparse.Namespace, output: Output) -> int:
 def _as_far_as_possible(
     arguments: argparse.Namespace,
 ) -> tuple[HostState, Mapping[str, str], tuple[doctor.Finding, ...]]:
-    """What the policy asks for, paths of its namespaces, and why it cannot be carried out, if so."""
+    """What the policy, or else the last good one, asks for, paths of its namespaces, and what keeps it from being
+    carried out."""
     wanted, paths = HostState(), {}
+    policy: Policy | None = None
+    found: tuple[doctor.Finding, ...] = ()
     try:
         policy = load_for_node(arguments.policy, arguments.topology, arguments.node)
-        facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
-        wanted, paths = desired(policy, facts), dict(facts.namespaces)
-        if wanted.bridges:
+    except DocumentError as error:
+        found = doctor.unfinished(error)
+        with suppress(DocumentError):
+            policy = last_good.load(arguments.state_dir, arguments.node)
+    try:
+        if policy is None:
+            survey.require_tools(None)
+        else:
+            facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
+            wanted, paths = desired(policy, facts), dict(facts.namespaces)
+        if wanted.bridges or (policy is None and ovs.installed()):
             ovs.read()
     except (DocumentError, AgentError) as error:
-        return wanted, paths, doctor.unfinished(error)
-    return wanted, paths, ()
+        found += doctor.unfinished(error)
+    return wanted, paths, found
 
 
 def require_root() -> None:

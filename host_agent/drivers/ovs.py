@@ -32,9 +32,13 @@ class Reading:
 NOTHING = Reading(frozenset(), frozenset())
 
 
+def installed() -> bool:
+    return shutil.which("ovs-vsctl") is not None
+
+
 def there() -> bool:
     """Whether there can be a switch to look at."""
-    return shutil.which("ovs-vsctl") is not None and (RUN_DIRECTORY / "db.sock").exists()
+    return installed() and (RUN_DIRECTORY / "db.sock").exists()
 
 
 def has_kernel_datapath() -> bool:

@@ -97,3 +97,21 @@ def test_the_kernels_own_ip_rules_are_missed(node: Node) -> None:
         assert cure in looked.stdout
         node.run(*cure.split())
     assert node.agent("doctor").returncode == 0 and node.agent("status").returncode == 0
+
+
+def test_without_a_valid_policy_the_machine_is_looked_at_all_the_same(node: Node) -> None:
+    """By the last good policy, or without one for what any would need."""
+    node.policy, document = node.state.parent / "policy.json", node.policy.read_text()
+    node.run("mv", "/run/openvswitch/db.sock", "/run/openvswitch/aside")
+    without = node.agent("doctor")
+    node.run("mv", "/run/openvswitch/aside", "/run/openvswitch/db.sock")
+    assert "policy.json" in without.stdout and "node: Open vSwitch does not answer" in without.stdout
+    assert "what may be in a policy's way was not looked at" in without.stdout
+    assert without.stdout.endswith("2 findings\n")
+    node.policy.write_text(document)
+    node.apply()
+    node.policy.write_text("{")
+    node.inside("ct101", "ip", "route", "add", "default", "dev", "lo", "metric", "7", "table", "100")
+    ill = node.agent("doctor")
+    assert "policy.json:1" in ill.stdout and "in our routing table 100" in ill.stdout
+    assert ill.stdout.endswith("2 findings\n")

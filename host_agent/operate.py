@@ -18,6 +18,7 @@ from host_agent.confirm import restore as confirm
 from host_agent.desired import desired
 from host_agent.doctor import checks as doctor
 from host_agent.doctor import facts as doctor_facts
+from host_agent.doctor.ways import barred
 from host_agent.drivers import daemon, ovs
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Refused
@@ -264,6 +265,7 @@ def _as_far_as_possible(
         else:
             facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
             wanted, paths = desired(policy, facts), dict(facts.namespaces)
+            found += barred(policy, wanted, facts, explain_facts.surroundings())
         if wanted.bridges or (policy is None and ovs.installed()):
             ovs.read()
     except (DocumentError, AgentError) as error:

@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from host_agent.drivers import netlink_wire as wire
 from host_agent.drivers.command import run
@@ -25,6 +26,7 @@ BATCH_BEGIN, BATCH_END = 16, 17
 GENERATION = 1  # NFTA_GEN_ID
 NAME, USERDATA = 1, 6  # NFTA_TABLE_*
 TABLE, CHAIN_NAME, RULE_CHAIN, EXPRESSIONS = 1, 3, 2, 4  # NFTA_CHAIN_*, NFTA_RULE_*
+CHAIN_HOOK, CHAIN_POLICY, HOOK_NUMBER, DROP = 4, 5, 1, 0  # NFTA_CHAIN_*, NFTA_HOOK_HOOKNUM, NF_DROP
 EXPRESSION_NAME, EXPRESSION_DATA = 1, 2  # NFTA_EXPR_*
 META_KEY, META_SOURCE, INCOMING_NAME = 2, 3, 6  # NFTA_META_*, NFT_META_IIFNAME
 TARGET_NAME, MARKING = 1, ("MARK", "CONNMARK")  # NFTA_TARGET_NAME
@@ -121,6 +123,30 @@ def rules() -> list[tuple[str, bytes]]:
     with NetlinkSocket(NETFILTER) as kernel:
         bodies = kernel.list(wire.message(SUBSYSTEM << 8 | GET_RULE, wire.REQUEST | wire.DUMP, HEAD.pack(0, 0, 0)))
     return [(f"{WORDS.get(body[0], body[0])} {text_of(attributes(body, HEAD.size)[TABLE])}", body) for body in bodies]
+
+
+class BaseChain(NamedTuple):
+    """One that the kernel asks by itself."""
+
+    table: str  # as nft(8) names it, with its family
+    name: str
+    hook: int  # NF_INET_*, or what its family calls so
+    drops: bool  # what its rules let through: policy drop
+
+
+def base_chains() -> list[BaseChain]:
+    """Of the caller's namespace, of all families. Raises OSError as ``tables``."""
+    with NetlinkSocket(NETFILTER) as kernel:
+        bodies = kernel.list(wire.message(SUBSYSTEM << 8 | GET_CHAIN, wire.REQUEST | wire.DUMP, HEAD.pack(0, 0, 0)))
+    found = []
+    for body in bodies:
+        chain = attributes(body, HEAD.size)
+        if CHAIN_HOOK in chain:
+            hook = int.from_bytes(attributes(chain[CHAIN_HOOK])[HOOK_NUMBER])
+            drops = CHAIN_POLICY in chain and int.from_bytes(chain[CHAIN_POLICY]) == DROP
+            table = f"{WORDS.get(body[0], body[0])} {text_of(chain[TABLE])}"
+            found.append(BaseChain(table, text_of(chain[CHAIN_NAME]), hook, drops))
+    return found
 
 
 def _question(kind: int, family: Family) -> bytes:

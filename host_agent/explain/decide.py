@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
-from typing import Literal
 
+from host_agent.explain.firewall import verdict
 from host_agent.explain.rules import Meeting, Packet, Place, Unknown, meet
+from host_agent.explain.values import End, Explanation, Line, Surroundings
 from host_agent.state import (
     LAST_PREFERENCE,
     MAIN_TABLE,
@@ -28,34 +29,8 @@ from host_agent.state import (
 from host_agent.steps import at
 
 LONGEST = 16  # namespaces on the way
-End = Literal["leaves", "dropped", "refused", "delivered", "unknown"]
 FINAL: dict[str, End] = {"DROP": "dropped", "REJECT": "refused"}
 MAIN = Rule(LAST_PREFERENCE, MAIN_TABLE)
-
-
-@dataclass(frozen=True)
-class Line:
-    place: str  # the namespace
-    words: str
-    at_switch: str | None = None  # the packet there, as ``privacyctl trace`` takes it
-
-
-@dataclass(frozen=True)
-class Explanation:
-    lines: tuple[Line, ...]
-    end: End
-    device: str | None = None  # by which it leaves
-    port: int | None = None  # of the proxy that it was delivered to
-    namespace: str = NODE  # where it ends
-    mark: int = 0
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What others made on the node, as far as it decides about packets, too."""
-
-    addresses: frozenset[IPAddress] = frozenset()
-    routes: frozenset[Route] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -65,10 +40,12 @@ class _Route:
 
 
 class _Ended(Exception):
-    def __init__(self, end: End, device: str | None = None, port: int | None = None) -> None:
+    def __init__(
+        self, end: End, device: str | None = None, port: int | None = None, stranger: str | None = None
+    ) -> None:
         super().__init__(end)
         self.end: End = end
-        self.device, self.port = device, port
+        self.device, self.port, self.stranger = device, port, stranger
 
 
 def explain(state: HostState, namespace: str, packet: Packet, surroundings: Surroundings | None = None) -> Explanation:
@@ -84,7 +61,8 @@ def explain(state: HostState, namespace: str, packet: Packet, surroundings: Surr
     except Unknown as unknown:
         walk.say(f"cannot tell: {unknown}")
         ended = _Ended("unknown")
-    return Explanation(tuple(walk.lines), ended.end, ended.device, ended.port, walk.namespace, walk.packet.mark)
+    lines, mark = tuple(walk.lines), walk.packet.mark
+    return Explanation(lines, ended.end, ended.device, ended.port, walk.namespace, mark, ended.stranger)
 
 
 class _Walk:
@@ -119,8 +97,9 @@ class _Walk:
             self._may_be_forwarded()
         self.packet = replace(self.packet, outgoing=route.link)
         if came_in:
-            for table in ("mangle", "filter", "security"):
-                self._chain(table, "FORWARD")
+            self._chain("mangle", "FORWARD")
+            self._firewall("FORWARD")
+            self._chain("security", "FORWARD")
         self._chain("nat", "POSTROUTING")
         self._onward(route)
 
@@ -129,9 +108,8 @@ class _Walk:
         chain = self._find(table, name)
         if chain is None:
             return False
-        place = Place({it.name: it for it in self.here.sets if it.family == self.family}, self._is_local)
         for number, rule in enumerate(chain.rules, 1):
-            met = meet(rule, self.packet, place)
+            met = meet(rule, self.packet, self._place)
             if met is None:
                 continue
             self.packet = met.packet
@@ -152,6 +130,26 @@ class _Walk:
                 return True
         return False
 
+    @property
+    def _place(self) -> Place:
+        return Place({it.name: it for it in self.here.sets if it.family == self.family}, self._is_local)
+
+    def _firewall(self, hook: str) -> None:
+        """The table filter: what is ours in it, then what others have there, and where nft(8) put it, on the node."""
+        self._chain("filter", hook)
+        firewall = self._node.firewall
+        if self.namespace != NODE or self.packet.incoming is None or self.family not in firewall.chains:
+            return
+        found = verdict(firewall.chains[self.family], hook, self.packet, self._place)
+        for doubt in found.doubts:
+            self.say(f"{doubt} (not ours): cannot tell whether it is met")
+        if not found.passes:
+            self.say(f"{found.by} (not ours)")
+            raise _Ended("unknown" if found.doubts else "dropped", stranger=found.by)
+        for it in firewall.closed:
+            if it.hook == hook and self.family in it.families:
+                self.say(f"nftables {it.name} (not ours), policy drop: cannot tell whether its rules accept this")
+
     def _say_of(self, chain: Chain, number: int, met: Meeting) -> None:
         why = f" ({', '.join(met.why)})" if met.why else ""
         self.say(f"{chain.tool} {chain.table} {chain.name} rule {number}{why}: {' '.join([met.target, *met.words])}")
@@ -163,6 +161,7 @@ class _Walk:
         self._say_route(route)
         if route is None or route.route is None or route.route.kind != "local":
             raise _Ended("refused")
+        self._firewall("INPUT")
         self.say(f"delivered to the proxy on port {port}, or dropped if nothing listens there")
         raise _Ended("delivered", port=port)
 
@@ -182,8 +181,8 @@ class _Walk:
         if found.route.kind == "unreachable":
             raise _Ended("refused")
         if found.route.kind == "local":
-            for table in ("filter", "security"):
-                self._chain(table, "INPUT")
+            self._firewall("INPUT")
+            self._chain("security", "INPUT")
             self.say("delivered to this namespace itself")
             raise _Ended("delivered")
         return found.route

@@ -8,8 +8,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from host_agent.errors import Refused
-from host_agent.explain.decide import Explanation, Line, Surroundings, explain
+from host_agent.explain.decide import explain
 from host_agent.explain.rules import Packet
+from host_agent.explain.values import Explanation, Line, Surroundings
 from host_agent.facts.values import Facts
 from host_agent.roles.gateway import IPV6_SUBNET
 from host_agent.state import NODE, HostState, IPAddress

@@ -1,4 +1,5 @@
-"""What a rule of ours does with a packet: the part of iptables-extensions(8) that our roles use, and no more. Pure."""
+"""What a rule does with a packet: the part of iptables-extensions(8) that our roles use, and what firewalls commonly
+have beside. Pure."""
 
 from __future__ import annotations
 
@@ -122,21 +123,39 @@ def _marked(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
     return packet.mark & int(mask or "0xffffffff", 16) == int(value, 16)
 
 
+def _is_device(name: str | None, pattern: str) -> bool:
+    """``br+`` is any whose name begins so."""
+    return (name or "").startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
+
+
+def _to_port(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
+    """One port, or FIRST:LAST, or several of both with commas between."""
+    ranges = [each.partition(":") for each in values[0].split(",")]
+    return any(int(first) <= (packet.port or 0) <= int(last or first) for first, _, last in ranges)
+
+
+def _in_state(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
+    """The first packet of a connection is new, whatever else it is."""
+    return bool({"NEW", *(["DNAT"] if packet.asked else [])} & {*values[0].split(",")})
+
+
 def _is_of_mac(values: tuple[str, ...], packet: Packet, place: Place) -> bool:
     return False  # a client is named by its address here
 
 
 MATCHES: Mapping[str, Callable[[tuple[str, ...], Packet, Place], bool]] = {
-    "-i": lambda values, packet, place: packet.incoming == values[0],
-    "-o": lambda values, packet, place: packet.outgoing == values[0],
+    "-i": lambda values, packet, place: _is_device(packet.incoming, values[0]),
+    "-o": lambda values, packet, place: _is_device(packet.outgoing, values[0]),
     "-s": lambda values, packet, place: _covers(values[0], packet.source),
     "-d": lambda values, packet, place: _covers(values[0], packet.destination),
-    "-p": lambda values, packet, place: packet.protocol == values[0],
-    "--dport": lambda values, packet, place: packet.port == int(values[0]),
+    "-p": lambda values, packet, place: packet.protocol == values[0].removeprefix("ipv6-"),
+    "--dport": _to_port,
+    "--dports": _to_port,
     "--mark": _marked,
     "--match-set": _in_set,
     "--mac-source": _is_of_mac,
     "--dst-type": lambda values, packet, place: values[0] == "LOCAL" and place.is_local(packet.destination),
-    "--ctstate": lambda values, packet, place: ("DNAT" if packet.asked else "NEW") in values[0].split(","),
+    "--ctstate": _in_state,
+    "--state": _in_state,
     "--ctorigdst": lambda values, packet, place: (packet.asked or packet.destination) in ip_network(values[0]),
 }

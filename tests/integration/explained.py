@@ -13,9 +13,9 @@ from lan_probes import KINDS, LONG, TARGETS, Probe, send, send_all
 from lan_router import CLIENTS, address
 
 from host_agent.desired import desired
-from host_agent.explain.decide import Explanation
 from host_agent.explain.entry import packet, way
 from host_agent.explain.facts import surroundings
+from host_agent.explain.values import Explanation
 from host_agent.facts import survey
 from policies.load import load_policy
 

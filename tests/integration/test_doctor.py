@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 import pytest
 from host_sandbox import Node, own_hash_file
 from processes import wait_for
+
+from host_agent.drivers import netlink_wire as wire
+from host_agent.drivers import nftables
+from host_agent.drivers.netlink_socket import NETFILTER, NetlinkSocket
 
 LISTENS = """
 import socket, time
@@ -115,3 +120,76 @@ def test_without_a_valid_policy_the_machine_is_looked_at_all_the_same(node: Node
     ill = node.agent("doctor")
     assert "policy.json:1" in ill.stdout and "in our routing table 100" in ill.stdout
     assert ill.stdout.endswith("2 findings\n")
+
+
+def explained(node: Node, client: str) -> str:
+    done = node.agent("explain", client, "198.51.100.9")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_firewall_that_drops_what_should_pass_is_found(lan: Node) -> None:
+    lan.start(*holding(("tcp", 12345), ("udp", 12345)))
+    lan.apply()
+    wait_for(lambda: "TCP" not in found(lan) and "UDP" not in found(lan), "the proxy to listen")
+    assert found(lan) == "" and explained(lan, "192.168.50.20").endswith("in the end: leaves by up0\n")
+    lan.run("iptables", "-P", "FORWARD", "DROP")
+    said = explained(lan, "192.168.50.20")
+    assert said.endswith("node     iptables filter FORWARD: policy DROP (not ours)\nin the end: dropped\n")
+    assert explained(lan, "192.168.50.10").endswith("in the end: delivered\n"), "what TPROXY takes is not forwarded"
+    (line,) = found(lan).splitlines()
+    what, _, cure = line.partition("; accept it there: ")
+    assert what.endswith("FORWARD: policy DROP (not ours) drops what clients of up0 send, such as 192.168.50.20")
+    for command in cure.split("; "):
+        lan.run(*command.split())
+    assert found(lan) == "" and explained(lan, "192.168.50.20").endswith("in the end: leaves by up0\n")
+    lan.run("iptables", "-N", "THEIRS")
+    lan.run("iptables", "-A", "THEIRS", "-i", "br+", "-j", "REJECT")
+    lan.run("iptables", "-I", "INPUT", "-p", "tcp", "-j", "THEIRS")
+    (line,) = found(lan).splitlines()
+    assert line.startswith("node: iptables filter INPUT, chain THEIRS: -i br+ -j REJECT") and "clients of xray" in line
+    lan.run(*line.partition("; accept it there: ")[2].split())
+    assert found(lan) == "" and explained(lan, "192.168.50.10").endswith("in the end: delivered\n")
+    lan.run("iptables", "-I", "FORWARD", "-m", "length", "--length", "9000:", "-j", "DROP")
+    assert "cannot tell whether it is met" in explained(lan, "192.168.50.20")
+
+
+def test_a_firewall_that_keeps_wireguard_clients_out_is_found(node: Node) -> None:
+    node.apply()
+    node.run("iptables", "-P", "INPUT", "DROP")
+    node.run("iptables", "-A", "INPUT", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
+    (line,) = found(node).splitlines()
+    assert "iptables filter INPUT: policy DROP (not ours) drops what WireGuard clients send to UDP port 51820" in line
+    node.run(*line.partition("; accept it there: ")[2].split())
+    assert found(node) == ""
+
+
+def closed_chain(policy: int) -> None:
+    """As ``nft add chain inet theirs forward { type filter hook forward priority 0; policy drop; }``, of nft(8)."""
+    table = wire.text(1, "theirs")  # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE
+    hook = wire.attribute(1, struct.pack("!I", 2)) + wire.attribute(2, struct.pack("!i", 0))  # number, priority
+    chain = table + wire.text(3, "forward") + wire.attribute(4 | wire.NESTED, hook)
+    chain += wire.attribute(5, struct.pack("!I", policy)) + wire.text(7, "filter")
+    inet, batch = nftables.HEAD.pack(1, 0, 0), nftables.HEAD.pack(0, 0, nftables.SUBSYSTEM)
+    make = nftables.SUBSYSTEM << 8
+    with NetlinkSocket(NETFILTER) as kernel:
+        kernel.order(
+            wire.message(nftables.BATCH_BEGIN, wire.REQUEST, batch),
+            wire.message(make | nftables.NEW_TABLE, wire.REQUEST | wire.CREATE, inet + table),
+            wire.message(make | 3, wire.REQUEST | wire.CREATE | wire.ACK, inet + chain),  # NFT_MSG_NEWCHAIN
+            wire.message(nftables.BATCH_END, wire.REQUEST, batch),
+        )
+
+
+def test_a_chain_of_nftables_that_drops_what_it_does_not_know_is_found(lan: Node) -> None:
+    lan.start(*holding(("tcp", 12345), ("udp", 12345)))
+    wait_for(lambda: "Xray" not in found(lan), "the proxy to listen")
+    with lan.network():
+        closed_chain(policy=1)
+    assert found(lan) == ""
+    with lan.network():
+        closed_chain(policy=0)
+    (line,) = found(lan).splitlines()
+    assert "nftables inet theirs forward (not ours) drops what its rules do not accept, and none names br0" in line
+    assert "nft insert rule inet theirs forward iifname br0 accept" in line
+    assert "nftables inet theirs forward (not ours), policy drop: cannot tell" in explained(lan, "192.168.50.20")

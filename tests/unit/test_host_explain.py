@@ -13,9 +13,12 @@ from host_examples import FACTS, POLICY, wanted
 from host_agent.countries.values import Country
 from host_agent.desired import desired
 from host_agent.errors import Refused
-from host_agent.explain.decide import Explanation, Surroundings, explain
+from host_agent.explain.decide import explain
 from host_agent.explain.entry import packet, way
+from host_agent.explain.facts import others_chains
+from host_agent.explain.firewall import verdict
 from host_agent.explain.rules import Packet, Place, Unknown, meet
+from host_agent.explain.values import Explanation, Surroundings
 from host_agent.facts.values import NodeFacts, NodeLink
 from host_agent.prefixes import Prefixes
 from host_agent.state import NODE, HostState, IpSet, NamespaceState, Route, combine, filter_rule
@@ -197,6 +200,13 @@ PLACE = Place(SETS, lambda address: str(address) == "192.0.2.7")
         ("-m addrtype --dst-type LOCAL -j DROP", True),
         ("-m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP", True),
         ("-m mac --mac-source aa:bb:cc:dd:ee:ff -j DROP", False),
+        ("-i br+ -j DROP", True),
+        ("! -i br+ -j DROP", False),
+        ("-p udp -m udp --dport 50:60 -j DROP", True),
+        ("-p udp -m multiport --dports 80,50:53 -j DROP", True),
+        ("-p udp -m multiport --dports 80,54:60 -j DROP", False),
+        ("-m state --state RELATED,ESTABLISHED -j DROP", False),
+        ("-m state --state NEW -j DROP", True),
     ],
 )
 def test_rules_match_as_iptables_says(rule: str, matches: bool) -> None:
@@ -211,3 +221,44 @@ def test_marks_are_set_under_their_mask() -> None:
 def test_what_is_not_known_is_not_guessed() -> None:
     with pytest.raises(Unknown):
         meet(filter_rule("-m statistic --probability 0.5 -j DROP"), PACKET, PLACE)
+
+
+DOCKER = """
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:DOCKER-USER - [0:0]
+:SORTED - [0:0]
+-A FORWARD -m comment --comment "privacy-router 0123456789ab" -j DROP
+-A FORWARD -j LOG
+-A FORWARD -j DOCKER-USER
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-USER -j SORTED
+-A DOCKER-USER -j RETURN
+-A DOCKER-USER -j ACCEPT
+COMMIT
+"""
+PASSES, DROPS = "-A SORTED -i br0 -j ACCEPT", "-A SORTED -i br0 -j REJECT"
+UNSURE = "-A SORTED -m limit --limit 5/min -j"
+
+
+@pytest.mark.parametrize(
+    ("sorted_by", "passes", "by", "doubts"),
+    [
+        ("", False, "FORWARD: policy DROP", 0),
+        ("-A SORTED -i docker0 -j ACCEPT", False, "FORWARD: policy DROP", 0),
+        (PASSES, True, "FORWARD, chain SORTED: -i br0 -j ACCEPT", 0),
+        (DROPS, False, "FORWARD, chain SORTED: -i br0 -j REJECT", 0),
+        (f"{UNSURE} ACCEPT", False, "FORWARD: policy DROP", 1),
+        (f"{UNSURE} DROP", False, "FORWARD: policy DROP", 0),
+        (f"{UNSURE} LOG", False, "FORWARD: policy DROP", 0),
+        (f"{UNSURE} DROP\n{PASSES}", True, "FORWARD, chain SORTED: -i br0 -j ACCEPT", 1),
+        (f"{UNSURE} DOCKER-USER\n{PASSES}", True, "FORWARD, chain SORTED: -i br0 -j ACCEPT", 1),
+        (f"{PASSES}\n{UNSURE} DROP", True, "FORWARD, chain SORTED: -i br0 -j ACCEPT", 0),
+    ],
+)
+def test_a_firewall_says_what_it_does_with_a_packet(sorted_by: str, passes: bool, by: str, doubts: int) -> None:
+    chains = others_chains("iptables", DOCKER.replace("COMMIT", f"{sorted_by}\nCOMMIT"))
+    found = verdict(chains, "FORWARD", PACKET, PLACE)
+    assert (found.passes, found.by, len(found.doubts)) == (passes, f"iptables filter {by}", doubts)
+    assert verdict(chains, "INPUT", PACKET, PLACE).passes

@@ -47,6 +47,9 @@ def way(
 ) -> Explanation:
     """From the client to where the packet ends, and what a proxy makes of it. Raises Refused for no client of ours."""
     namespace, device = _entry(policy, sent.source)
+    if namespace != NODE and not _has_peer(state, namespace, device, sent.source):
+        words = f"WireGuard device {device}: no peer has the address {sent.source}, so nothing from there comes in"
+        return Explanation((Line(at(namespace), words),), "dropped", namespace=namespace)
     first = explain(state, namespace, replace(sent, incoming=device), surroundings)
     if namespace == NODE and policy.director is not None:
         said = tuple(Line(at(NODE), words) for words in _unnamed(policy.director, sent.source))
@@ -71,6 +74,12 @@ def _entry(policy: Policy, client: IPAddress) -> tuple[str, str]:
         return NODE, director.advanced.lan.interfaces[0]
     subnets = " and ".join(str(hop.clients) for hop in gateways) or "the policy"
     raise Refused(f"{client} is no client of the chain: those are in {subnets}")
+
+
+def _has_peer(state: HostState, namespace: str, device: str, client: IPAddress) -> bool:
+    """WireGuard takes a packet only from the peer whose AllowedIPs have its source."""
+    peers = (peer for it in state.namespace(namespace).wireguard if it.name == device for peer in it.peers)
+    return any(client in network for peer in peers for network in peer.allowed_ips)
 
 
 def _unnamed(director: Director, client: IPAddress) -> Iterator[str]:

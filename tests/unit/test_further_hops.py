@@ -17,7 +17,7 @@ from host_agent.explain.rules import Packet, Place, meet
 from host_agent.facts.identity import GatewayKeys
 from host_agent.facts.profile import read_profile
 from host_agent.facts.values import public_key
-from host_agent.state import HostState, Secret, filter_rule
+from host_agent.state import EVERY_IPV4, HostState, Peer, Secret, filter_rule
 from policies.host_model import Policy
 from policies.placement import view_of
 from ryu_apps.flows.flow import PRIVACY_CHAIN, XRAY_SHARES, GotoTable, Output
@@ -313,6 +313,15 @@ def test_without_a_warp_hop_there_is_no_way_on() -> None:
         host(replace(FURTHER, warp=replace(FURTHER.warp, enabled=False)))
 
 
+def with_peers(state: HostState) -> HostState:
+    """Each gateway has one more, whose addresses are all."""
+    peer, states = Peer("x", allowed_ips=frozenset({EVERY_IPV4})), dict(state.namespaces)
+    for name in ("ct100", "ct102"):
+        (device,) = states[name].wireguard
+        states[name] = replace(states[name], wireguard=frozenset({replace(device, peers=device.peers | {peer})}))
+    return replace(state, namespaces=states)
+
+
 @pytest.mark.parametrize(
     ("client", "namespaces"),
     [
@@ -322,7 +331,7 @@ def test_without_a_warp_hop_there_is_no_way_on() -> None:
     ],
 )
 def test_explain_follows_a_client_to_its_xray(client: str, namespaces: list[str]) -> None:
-    found = way(Policy(FURTHER), host(), FURTHER_FACTS, packet(client, ip_address(WEB), "tcp/443"))
+    found = way(Policy(FURTHER), with_peers(host()), FURTHER_FACTS, packet(client, ip_address(WEB), "tcp/443"))
     assert (found.end, found.device) == ("leaves", "wgcf")
     assert list(dict.fromkeys(line.place for line in found.lines)) == namespaces
 

@@ -73,6 +73,16 @@ def test_what_xray_does_not_take_ends_there(destination: str, service: str, reas
     assert found.end == "dropped" and reason in words(found)
 
 
+@pytest.mark.parametrize("client", ["10.100.0.9", "fd00:100::9"])
+def test_what_no_peer_may_send_does_not_come_in(client: str) -> None:
+    found = chain_way("198.51.100.9" if "." in client else "2001:db8::1", client=client)
+    assert (found.end, found.namespace) == ("dropped", "ct100")
+    assert (
+        words(found)
+        == f"ct100: WireGuard device wg100: no peer has the address {client}, so nothing from there comes in"
+    )
+
+
 @pytest.mark.parametrize("destination", ["10.99.0.101", "10.99.0.77"])
 def test_a_hop_reaches_its_neighbours_only(destination: str) -> None:
     """Xray is on the gateway's own network, but the switch has no way from the one to the other."""

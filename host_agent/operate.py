@@ -55,7 +55,11 @@ def add_options(verb: str, parser: argparse.ArgumentParser) -> None:
     if verb == "plan":
         parser.add_argument("--commands", action="store_true", help="also print the commands that would do the same")
     if verb == "status":
-        parser.add_argument("--kernel", action="store_true", help="also print the rules of each chain, with counters")
+        parser.add_argument(
+            "--kernel",
+            action="store_true",
+            help="also print what the kernel holds: rules with counters, ip rules, routes",
+        )
 
 
 def add_verbs(verbs: Any, prog: str) -> None:

@@ -1,4 +1,4 @@
-"""What ``status`` says of the node itself: what the packet flow document calls the applied state, and counters.
+"""What ``status`` says of a place: what the packet flow document calls the applied state, and counters.
 
 The commands are the document's; what they show is read as the agent reads it, so that only names and rules of ours are
 looked at, with the packets and bytes that iptables has counted for each rule.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from host_agent.drivers.chain_reading import COMMENT
 from host_agent.drivers.command import run
@@ -21,7 +21,7 @@ from host_agent.state import (
     SHARED,
     Chain,
     Family,
-    HostState,
+    NamespaceState,
     Route,
     Rule,
     table_name,
@@ -40,6 +40,7 @@ class KernelRow:
     command: str
     lines: tuple[str, ...]
     short: str  # the same in a few words
+    namespace: str = NODE
 
 
 @dataclass(frozen=True)
@@ -81,33 +82,37 @@ def counters(family: Family) -> list[Counted]:
     return found
 
 
-def families(wanted: HostState) -> tuple[Family, ...]:
-    """Those in which the director keeps chains."""
-    state = wanted.namespace(NODE)
+def families(state: NamespaceState) -> tuple[Family, ...]:
+    """Those in which chains of ours are wanted there."""
     return tuple(family for family in TOOLS if any(chain.family == family for chain in state.chains))
 
 
-def kernel(wanted: HostState, found: HostState, rules: Iterable[Counted]) -> tuple[KernelRow, ...]:
-    """The document's table "Kernel (applied state)", for both families, and the guard's chains."""
-    there, wish = (each.namespace(NODE) for each in (found, wanted))
-    rules = list(rules)
+def kernel(wish: NamespaceState, there: NamespaceState, rules: Iterable[Counted], name: str) -> tuple[KernelRow, ...]:
+    """The document's table "Kernel (applied state)", for both families, and the guard's chains; of a hop likewise."""
+    return tuple(
+        replace(row, namespace=name, command=row.command if name == NODE else f"ip netns exec {name} {row.command}")
+        for row in _rows(wish, there, list(rules), name)
+    )
+
+
+def _rows(wish: NamespaceState, there: NamespaceState, rules: list[Counted], name: str) -> Iterator[KernelRow]:
     sets = sorted(f"{ipset.name}: {counted(ipset.seal.count, 'entry', 'entries')}" for ipset in there.sets)
-    rows = [_row("ipset list -n", sets, "set")]
-    shown = (chain for chain in wish.chains if chain.table == DECIDING or not chain.shared)
-    rows += [_chain(chain, rules) for chain in sorted(shown, key=str)]
+    if sets or name == NODE:
+        yield _row("ipset list -n", sets, "set")
+    shown = (chain for chain in wish.chains if chain.table == DECIDING or not chain.shared or name != NODE)
+    yield from (_chain(chain, rules) for chain in sorted(shown, key=str))
     for family, option in FAMILY_OPTION.items():
         own = sorted((rule for rule in there.rules if rule.family == family), key=_preference)
         if own:
-            rows.append(_row(f"ip{option} rule show", map(str, own), "rule"))
+            yield _row(f"ip{option} rule show", map(str, own), "rule")
     if there.blocks:
-        rows.append(_row("ip xfrm policy", sorted(map(str, there.blocks)), "block"))
+        yield _row("ip xfrm policy", sorted(map(str, there.blocks)), "block")
     tables = sorted({(route.table, route.destination.version) for route in there.routes})
     for table, version in tables:
         routes = [it for it in there.routes if (it.table, it.destination.version) == (table, version)]
         option = FAMILY_OPTION["ipv4" if version == 4 else "ipv6"]
         lines = map(str, sorted(routes, key=_metric))
-        rows.append(_row(f"ip{option} route show table {table_name(table)}", lines, "route"))
-    return tuple(rows)
+        yield _row(f"ip{option} route show table {table_name(table)}", lines, "route")
 
 
 def _row(command: str, shown: Iterable[str], each: str) -> KernelRow:

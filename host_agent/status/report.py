@@ -19,7 +19,7 @@ from host_agent.run import health
 from host_agent.run.health import TunnelRow
 from host_agent.state import DEGRADED, NODE, NOTE, HostState, NamespaceState, log_path
 from host_agent.status import node as report_node
-from host_agent.status.node import ItemRow, KernelRow
+from host_agent.status.node import Counted, ItemRow, KernelRow
 from host_agent.steps import ChangeBridge, RemoveBridge, RemovePorts, Replug, Step, at
 from topology.plan import AddressPlan
 
@@ -79,8 +79,7 @@ def status(
 ) -> Status:
     steps = plan(wanted, found)
     strangers = (*sorted(map(str, found.strangers)), *in_the_way(others(wanted, namespaces), wanted))
-    with namespaces.inside(NODE):
-        rules = [rule for family in report_node.families(wanted) for rule in report_node.counters(family)]
+    rules = dict(_rules(wanted, namespaces))
     return Status(
         not steps and not strangers,
         tuple(_places(wanted, steps, addresses)),
@@ -89,12 +88,26 @@ def status(
         wanted.waiting,
         strangers,
         tuple(map(str, steps)),
-        report_node.items(rules),
-        report_node.kernel(wanted, found, rules) if rules else (),
+        report_node.items(rules.get(NODE, [])),
+        tuple(
+            row
+            for name, here in rules.items()
+            for row in report_node.kernel(wanted.namespace(name), found.namespace(name), here, name)
+        ),
         health.rows(state_dir),
         confirm_file.words(state_dir),
         _in_force(found),
     )
+
+
+def _rules(wanted: HostState, namespaces: Namespaces) -> Iterator[tuple[str, list[Counted]]]:
+    """Of the places that there are with chains of ours: all rules with their counters; the node first."""
+    for name, state in sorted(wanted.namespaces.items()):
+        if state.chains and namespaces.exists(name):
+            with namespaces.inside(name):
+                found = [rule for family in report_node.families(state) for rule in report_node.counters(family)]
+            if found:
+                yield name, found
 
 
 def _places(wanted: HostState, steps: Iterable[Step], addresses: AddressPlan | None) -> Iterator[PlaceRow]:

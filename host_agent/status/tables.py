@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from host_agent.state import NODE
 from host_agent.status.report import Status, in_sync, in_words
 from policies.words import counted
 
@@ -22,7 +23,7 @@ Row = Sequence[object]
 
 def show(report: Status, kernel: bool = False, console: Console | None = None) -> None:
     """What needs the operator's eye first, what to do last. Names, addresses and rules are text: no ``[fd00::1]`` is a
-    style, and no ``:100:`` a picture. ``kernel``: with the rules of each chain."""
+    style, and no ``:100:`` a picture. ``kernel``: with what the kernel holds, hops too."""
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     console = console or Console(width=width, emoji=False, markup=False, highlight=False)
     remarks = list(_remarks(report))
@@ -111,7 +112,10 @@ def _tables(report: Status) -> Iterator[Table]:
         ("policy item", "family", "outcome", "packets", "bytes"),
         ((it.item, it.family, it.outcome, it.packets, it.bytes) for it in report.items),
     )
-    yield from _table(("kernel (applied state)", "holds of ours"), ((it.command, it.short) for it in report.kernel))
+    yield from _table(
+        ("kernel (applied state)", "holds of ours"),
+        ((it.command, it.short) for it in report.kernel if it.namespace == NODE),
+    )
 
 
 def _state(steps: int) -> str:

@@ -168,6 +168,20 @@ def test_ports_are_plugged_again_after_a_restart_of_the_switch(node: Node) -> No
     node.inside("ct100", "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.99.0.101")
 
 
+def test_status_shows_what_the_kernel_holds_of_the_chain_when_asked(node: Node) -> None:
+    assert "ip netns exec" not in node.agent("status").stdout
+    shown = node.agent("status", "--kernel").stdout.splitlines()
+    chain = shown.index("ip netns exec ct101 iptables -t mangle -S XRAY_TPROXY")
+    rules = node.inside("ct101", "iptables", "-t", "mangle", "-S", "XRAY_TPROXY").splitlines()[1:]
+    there = shown[chain + 1 : chain + 1 + len(rules)]
+    assert [line.split(":")[0].strip() for line in there] == [str(place) for place in range(1, len(rules) + 1)]
+    assert all("packet" in line and "byte" in line for line in there) and any("-j TPROXY" in line for line in there)
+    routes = shown[shown.index("ip netns exec warp ip route show table 1001") + 1 :]
+    assert any(line.startswith("  route default via 10.99.0.101 dev warp0") for line in routes)
+    masquerades = shown[shown.index("ip netns exec warp iptables -t nat -S POSTROUTING") + 1]
+    assert masquerades.startswith("  1: -o wgcf -j MASQUERADE")
+
+
 def test_a_switch_that_has_ended_is_said_before_anything_is_done(fresh: Node) -> None:
     """Its database lives on and holds what we want; whoever asks only that takes the dead ports for ours to repair."""
     fresh.apply()

@@ -157,8 +157,8 @@ def test_status_counts_a_mark_for_all_to_no_item() -> None:
 
 
 def test_status_shows_them() -> None:
-    wanted = state(xray(TEN))
-    (row,) = (it for it in kernel(wanted, wanted, []) if it.command == "ip xfrm policy")
+    node = state(xray(TEN)).namespaces[NODE]
+    (row,) = (it for it in kernel(node, node, [], NODE) if it.command == "ip xfrm policy")
     assert f"xfrm policy src {TEN}/32 dst 0.0.0.0/0 dir fwd action block mark 0" in row.lines
 
 

@@ -126,6 +126,7 @@ class Session:
         except SwitchSilent as silence:
             if connection.alive:
                 hang_up(connection.datapath, str(silence))
+        memory.give_back()  # what an answer without end has left
 
     def _take_over(self, connection: Connection, inbox: Inbox) -> bool:
         """Makes this the switch's connection, unless another one under the same datapath id is alive."""

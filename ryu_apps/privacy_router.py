@@ -21,16 +21,16 @@ from ryu.lib import hub
 from ryu.ofproto import ofproto_v1_3
 
 from policies.errors import DocumentError
-from ryu_apps.events import EventLog
+from ryu_apps.events import EventLog, event
+from ryu_apps.listening import CannotListen
 from ryu_apps.options import GROUP, POLICY_OPTIONS, POLICY_VARIABLE, TOPOLOGY_VARIABLE
 from ryu_apps.policy import memory
 from ryu_apps.policy.changes import HANGUP, PolicyChanges
 from ryu_apps.policy.file import PolicyFile
 from ryu_apps.policy.file_events import directory_watch, events, hangup_pipe
 from ryu_apps.rest.application import RestApplication
-from ryu_apps.rest.server import ServerConfigurationError
 from ryu_apps.rest.start import start_rest
-from ryu_apps.switches import intake
+from ryu_apps.switches import intake, server
 from ryu_apps.switches.connection import Connection
 from ryu_apps.switches.peers import HANDSHAKE_SECONDS
 from ryu_apps.switches.session import Session
@@ -38,7 +38,7 @@ from ryu_apps.switches.session import Session
 LOOPBACK = "127.0.0.1"
 ECHO_SECONDS, UNANSWERED_ECHOES = 5.0, 3  # a switch that is gone without a word is missed after 20 s
 REMEMBERED = 32  # switches that are not connected
-INVALID_DOCUMENT = 2  # exit code
+BAD_USAGE = 2  # exit code; of an invalid document, too
 
 _ANSWERS = [
     ofp_event.EventOFPPortDescStatsReply,
@@ -59,19 +59,21 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
         self.CONF.set_default("wsapi_host", LOOPBACK)
         self.CONF.set_default("maximum_unreplied_echo_requests", UNANSWERED_ECHOES)
         self.CONF.set_default("echo_request_interval", ECHO_SECONDS)
-        intake.install()
         self.CONF.register_opts(POLICY_OPTIONS, group=GROUP)
         happened = EventLog(last=int(time.time() * 1000))
         self.logger.addHandler(happened)
         self.changes = PolicyChanges(self._open_policy(), self._wake)
+        self._tell_policy()
         self.waiters: dict[int, Any] = {}  # whom ryu.lib.ofctl_v1_3 wants its answers handed to
         self._sessions: dict[int, Session] = {}
         self._connections: dict[Any, Connection] = {}  # by Ryu datapath
+        intake.install()
         try:
+            server.install(self.CONF)
             self.threads.append(start_rest(self.CONF, rest, self, happened))
-        except ServerConfigurationError as error:
+        except CannotListen as error:
             self.logger.error("%s", error)
-            raise SystemExit(INVALID_DOCUMENT) from None
+            raise SystemExit(BAD_USAGE) from None
 
     @property
     def policy_file(self) -> PolicyFile:
@@ -101,14 +103,19 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
         name = os.environ.get(POLICY_VARIABLE) or self.CONF.privacy_router.policy_file
         if not name:
             self.logger.error("no policy: set %s=FILE, or policy_file in [privacy_router]", POLICY_VARIABLE)
-            raise SystemExit(INVALID_DOCUMENT)
+            raise SystemExit(BAD_USAGE)
         try:
             topology = os.environ.get(TOPOLOGY_VARIABLE) or self.CONF.privacy_router.topology_file
             return PolicyFile(Path(name).absolute(), Path(topology).absolute() if topology else None)
         except DocumentError as error:
             for problem in error.problems:
                 self.logger.error("%s", problem)
-            raise SystemExit(INVALID_DOCUMENT) from None
+            raise SystemExit(BAD_USAGE) from None
+
+    def _tell_policy(self) -> None:
+        current, words = self.policy_file.current, "policy %s in force: %s, read and proved in %.1f ms"
+        extra = event("policy", trigger="start", revision=current.revision, milliseconds=current.milliseconds)
+        self.logger.info(words, current.revision[:8], self.policy_file.path, current.milliseconds, extra=extra)
 
     def _follow_at(self, descriptor: int, trigger: str) -> None:
         for _ in events(descriptor):

@@ -9,16 +9,15 @@ import json
 import socket
 import ssl
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import eventlet.wsgi
 from ryu.lib import hub
 
+from ryu_apps.listening import listen
 from ryu_apps.rest.problem import CONTENT_TYPE, HttpProblem, problem_document
 
 CONNECTIONS = 128
-BACKLOG = 128
 IDLE = 10.0  # for a request line, TLS handshake included
 HEAD = 5.0  # for all header lines
 SILENCE = 10.0  # for one read or write
@@ -30,20 +29,13 @@ CLOSE = "privacy_router.close"  # environ: call it to have the connection closed
 STREAM = "privacy_router.stream"  # environ: call it to lift the bound on the whole answer
 
 
-class ServerConfigurationError(Exception):
-    """The server cannot be started as it was told to."""
-
-
 class Listener:
     """A listening socket. With TLS the handshake happens at a connection's first read, within that one's time."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        """Raises ServerConfigurationError."""
-        self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = eventlet.listen((host.strip("[]"), port), family=self.family, backlog=BACKLOG)
-        except OSError as error:
-            raise ServerConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        """Raises CannotListen."""
+        self._socket = listen(host, port)
+        self.family = self._socket.family
         self._context = context
 
     def accept(self) -> tuple[Any, Any]:
@@ -61,17 +53,6 @@ class Listener:
 
     def close(self) -> None:
         self._socket.close()
-
-
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 and later. Raises ServerConfigurationError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ServerConfigurationError(f"rest_tls_cert {certificate}, rest_tls_key {key}: {error}") from None
-    return context
 
 
 def serve(listener: Listener, application: Any, is_tls: bool) -> None:

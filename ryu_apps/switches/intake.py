@@ -1,9 +1,9 @@
 """What switches send, looked at before Ryu's parser and handlers get it.
 
 Ryu 4.34 believes its peers: a Hello element or an action of length 0 makes its parser loop for ever, a message of an
-unknown version or a handler's exception ends in a stack trace, an accept(2) that fails ends its server, and a peer
-that never speaks keeps its connection. So this module takes Ryu's places for the parser and the server, and lets
-through only what Ryu can bear; what answers our own questions never reaches Ryu's parser at all.
+unknown version or a handler's exception ends in a stack trace, and a peer that never speaks keeps its connection. So
+this module takes the place of Ryu's parser, as ``server`` does its server's, and lets through only what Ryu can bear;
+what answers our own questions never reaches Ryu's parser at all.
 
 A peer that breaks the protocol loses its connection, with one line in the log. What still rests on Ryu: messages come
 with at most 64 KiB each, and one connection reads on only when its last message has been dealt with.
@@ -18,13 +18,12 @@ from contextlib import suppress
 from typing import Any
 
 from ryu.base import app_manager  # noqa: F401 (before ryu.controller, which imports it in a circle)
-from ryu.controller import controller
 from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu.ofproto import ofproto_parser, ofproto_v1_3_parser
 
 from ryu_apps.openflow.messages import HEADER, VERSION, Kind, decode_flow_stats, multipart_kind
 from ryu_apps.openflow.wire import Malformed
-from ryu_apps.switches.peers import HANDSHAKE_SECONDS, PEERS, PatientServer, complaints, peers
+from ryu_apps.switches.peers import HANDSHAKE_SECONDS, PEERS, complaints, peers
 from ryu_apps.turns import give_way
 
 Taker = Callable[[bytes], bool]
@@ -41,10 +40,9 @@ _FLOW, _FIXED_SIZE = 1, {0: 1056, 3: 24, 4: 112, 13: 64}
 
 
 def install() -> None:
-    """Takes Ryu's places. Before its OpenFlow server starts; for all applications of this process."""
+    """Takes the parser's place. Before the OpenFlow server starts; for all applications of this process."""
     for version in range(256):
         ofproto_parser.register_msg_parser(version)(_parse)
-    controller.StreamServer = PatientServer
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * PEERS)), hard))
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -74,54 +73,6 @@ class Peers:
     def left(self, peer: Any) -> None:
         self._strangers.pop(peer, None)
         self._switches.discard(peer)
-
-
-class PatientServer:
-    """In the place of ``ryu.lib.hub.StreamServer``: survives a failed accept, and bounds how many peers there are."""
-
-    def __init__(self, listen_info: tuple[str, int], handle: Callable[[Any, Any], None], **tls: Any) -> None:
-        self._server = hub.listen(listen_info, backlog=128)
-        self._handle = handle
-        self._tls = _tls_context(**tls) if tls else None
-
-    def serve_forever(self) -> None:
-        while True:
-            try:
-                peer, address = self._server.accept()
-            except OSError as error:
-                complaints.warning("accept failed", "accept failed: %s", error)
-                hub.sleep(0.2)
-                continue
-            if peers.admit(peer):
-                hub.spawn(self._serve, peer, address)
-            else:
-                complaints.warning("too many switches", "peer %s: %d switches already; refused", address[0], PEERS)
-                peer.close()
-
-    def _serve(self, peer: Any, address: Any) -> None:
-        try:
-            if self._tls is not None:
-                peer.settimeout(HANDSHAKE_SECONDS)
-                plain, peer = peer, self._tls.wrap_socket(peer, server_side=True)
-                peers.replace(plain, peer)
-            self._handle(peer, address)
-        except Exception as error:
-            kind = type(error).__name__
-            complaints.warning(kind, "peer %s: %s: %s; connection closed", address[0], kind, error)
-        finally:
-            peers.left(peer)
-            peer.close()
-
-
-def _tls_context(
-    keyfile: str, certfile: str, ssl_ctx: ssl.SSLContext, cert_reqs: Any = ssl.CERT_NONE, ca_certs: str | None = None
-) -> Any:
-    """From the arguments that Ryu's server takes: made once, where Ryu would lose it after the first connection."""
-    ssl_ctx.load_cert_chain(certfile, keyfile)
-    ssl_ctx.verify_mode = cert_reqs
-    if ca_certs is not None:
-        ssl_ctx.load_verify_locations(ca_certs)
-    return ssl_ctx
 
 
 # One for the process, as Ryu's parsers and server are.

@@ -146,8 +146,12 @@ class Controller:
         self.signal(signal.SIGKILL)
         self._process.wait()
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def wait(self) -> int:
-        return self._process.wait(timeout=20)
+        return self._process.wait(timeout=60)
 
     def get(self, path: str) -> tuple[int, Any]:
         answer = RestClient(self.sandbox).get(path)

@@ -69,6 +69,17 @@ def put(machine: Machine) -> Answer:
     return client.ask("PUT", "/v1/functions/vector_db", route, headers)
 
 
+def test_the_controller_comes_back_however_often_it_ended_over_an_invalid_policy(machine: Machine) -> None:
+    machine.run("sh", "-c", "cat > /etc/privacy-router/policy.json", input="{")
+    machine.run("systemctl", "start", CONTROLLER)
+    # systemd gives up after 5 starts in 10 s; these are quicker by one's own hand than on a slow machine.
+    for _ in range(8):
+        assert machine.attempt("systemctl", "restart", CONTROLLER).returncode == 0
+    machine.run("sh", "-c", "cat > /etc/privacy-router/policy.json", input=EXAMPLE.read_text())
+    machine.wait_for(CONTROLLER, "ActiveState", "active", 60)
+    assert put(machine).status == 500, "it answers"
+
+
 def test_the_controller_writes_the_policy_only_where_it_is_let(machine: Machine) -> None:
     machine.run("systemctl", "start", CONTROLLER)
     refused = put(machine)

@@ -109,7 +109,7 @@ class PrivacyRouterApp(RyuApp):  # type: ignore[misc]
             return PolicyFile(Path(name).absolute(), Path(topology).absolute() if topology else None)
         except DocumentError as error:
             for problem in error.problems:
-                self.logger.error("%s", problem)
+                self.logger.error("%s", problem, extra=event("refused", trigger="start", problems=(str(problem),)))
             raise SystemExit(BAD_USAGE) from None
 
     def _tell_policy(self) -> None:

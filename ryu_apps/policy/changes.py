@@ -68,7 +68,7 @@ class PolicyChanges:
         problems = policy_file.problems
         if problems and (problems != before or trigger == HANGUP):
             for problem in problems:
-                LOG.error("%s", problem)
+                LOG.error("%s", problem, extra=event("refused", trigger=trigger, problems=(problem,)))
             extra = event("refused", trigger=trigger, problems=problems, milliseconds=milliseconds)
             LOG.error("%s: refused, the last good version stays in force", policy_file.path, extra=extra)
         current = policy_file.current

@@ -17,7 +17,6 @@ from ryu_apps.rest.readings import Readings, Seen
 from ryu_apps.rest.view import Rates, no_rates
 from ryu_apps.switches.session import Session
 
-JSON = "application/json"
 SERVICE = "service"  # the key under which a handler finds the service
 BOOLEANS = {"true": True, "false": False}
 

@@ -70,10 +70,11 @@ class RestApplication(WSGIApplication):  # type: ignore[misc]
         method = environ["REQUEST_METHOD"]
         request = Request({**environ, "REQUEST_METHOD": "GET"} if method == "HEAD" else environ)
         path = _path(request)
-        self._admit(request, path, method)
+        self._admit(request)
         match = self.mapper.match(environ=request.environ)
         if not match:
             raise self._unmatched(request, path, method)
+        self._authorise(request, path, method)
         self._take_body(request, LARGEST_DOCUMENT if path == POLICY_PATH else LARGEST_BODY)
         request.urlvars = match
         controller = match["controller"]
@@ -82,8 +83,8 @@ class RestApplication(WSGIApplication):  # type: ignore[misc]
         handler.parent = self
         return handler(request)
 
-    def _admit(self, request: Request, path: str, method: str) -> None:
-        """Raises HttpProblem."""
+    def _admit(self, request: Request) -> None:
+        """Whoever asks, for whatever it is. Raises HttpProblem."""
         headers = request.headers
         host = headers.get("Host", "")
         if not host_allowed(host, self.access.names):
@@ -91,19 +92,22 @@ class RestApplication(WSGIApplication):  # type: ignore[misc]
             raise HttpProblem(421, detail)
         if not origin_allowed(headers.get("Origin"), request.scheme, host):
             raise HttpProblem(403, "asked by a page of another origin")
-        peer = request.remote_addr or ""
-        seconds = self.access.rate.wait_seconds(peer, time.monotonic())
+        seconds = self.access.rate.wait_seconds(request.remote_addr or "", time.monotonic())
         if seconds:
             headers = {"Retry-After": str(int(seconds) + 1)}
             raise HttpProblem(429, "more requests than rest_requests_per_second allows", headers=headers)
+
+    def _authorise(self, request: Request, path: str, method: str) -> None:
+        """Whether this one may ask for this. Raises HttpProblem."""
         is_read = method in SAFE_METHODS or (method == "POST" and path in READS_BY_POST)
         if path in PAGE_PATHS or (is_read and not self.access.token_for_reads):
             return
         if not self.access.token:
             raise HttpProblem(403, f"nothing can be changed over REST: {self.access.token_missing}")
-        if not token_matches(headers.get("Authorization"), self.access.token):
-            if headers.get("Authorization"):
-                LOG.warning("%s: a wrong token for %s %s", peer, method, path)
+        given = request.headers.get("Authorization")
+        if not token_matches(given, self.access.token):
+            if given:
+                LOG.warning("%s: a wrong token for %s %s", request.remote_addr, method, path)
             challenge = {"WWW-Authenticate": 'Bearer realm="privacy router"'}
             raise HttpProblem(401, "needs the token: Authorization: Bearer TOKEN", headers=challenge)
 

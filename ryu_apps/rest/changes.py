@@ -21,8 +21,8 @@ from policies.words import counted
 from ryu_apps.policy.changes import PolicyChanges
 from ryu_apps.policy.edit import document_text, plain, routes_of, with_routes
 from ryu_apps.policy.file import CompiledPolicy, revision
-from ryu_apps.rest.api import JSON, Api, Service, boolean, expect_type, json_body, parameters, utf8
-from ryu_apps.rest.problem import HttpProblem, json_response
+from ryu_apps.rest.api import Api, Service, boolean, expect_type, json_body, parameters, utf8
+from ryu_apps.rest.problem import JSON, HttpProblem, json_response
 from ryu_apps.rest.view import Json, change_view
 from ryu_apps.switches.account import LastChange
 from ryu_apps.switches.plan import plan

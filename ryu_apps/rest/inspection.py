@@ -15,8 +15,8 @@ from policies.match import MatchError
 from ryu_apps.flows.flow import FlowEntry
 from ryu_apps.packets.simulate import Packet
 from ryu_apps.rest import stream as rest_stream
-from ryu_apps.rest.api import JSON, Api, expect_type, json_body, number, parameters, rates_of
-from ryu_apps.rest.problem import HttpProblem, json_response
+from ryu_apps.rest.api import Api, expect_type, json_body, number, parameters, rates_of
+from ryu_apps.rest.problem import JSON, HttpProblem, json_response
 from ryu_apps.rest.readings import Seen
 from ryu_apps.rest.view import PORTION, Filter, Json, policy_view, switch_view
 from ryu_apps.rest.view_chain import chain_view, entries_of, function_of, functions_view
@@ -48,7 +48,7 @@ class RestController(Api):
             number(given, "table", 254), given.get("item"), given.get("state"), number(given, "limit", _LARGEST)
         )
         switches = ", ".join(map(_switch_text, self._switches(given, chosen)))
-        text = f'{json.dumps(self._policy(), ensure_ascii=False)[:-1]}, "switches": [{switches}]}}'
+        text = f'{json.dumps(self._policy(), ensure_ascii=False)[:-1]}, "switches": [{switches}]}}\n'
         return Response(content_type=JSON, charset="UTF-8", text=text)
 
     @route("chain", "/v1/chain", methods=["GET"])  # type: ignore[untyped-decorator]
@@ -77,7 +77,7 @@ class RestController(Api):
         names = dict.fromkeys(route.function for route in policy.openflow.function_routing)
         shown = set(islice(names, number(given, "limit", _LARGEST)))
         start = json.dumps({**self._policy(), "total": len(names)}, ensure_ascii=False)[:-1]
-        text = f'{start}, "functions": [{_listed(self._functions(given, shown))}]}}'
+        text = f'{start}, "functions": [{_listed(self._functions(given, shown))}]}}\n'
         return Response(content_type=JSON, charset="UTF-8", text=text)
 
     @route("functions", "/v1/functions/{name}", methods=["GET"])  # type: ignore[untyped-decorator]

@@ -13,6 +13,7 @@ from typing import Any
 from ryu.app.wsgi import Response
 
 CONTENT_TYPE = "application/problem+json"
+JSON = "application/json"
 
 
 class HttpProblem(Exception):
@@ -44,13 +45,17 @@ def problem_document(problem: HttpProblem) -> dict[str, Any]:
 
 
 def problem_response(problem: HttpProblem) -> Response:
-    text = json.dumps(problem_document(problem), ensure_ascii=False)
-    response = Response(status=problem.status, content_type=CONTENT_TYPE, text=text)
+    response = Response(status=problem.status, content_type=CONTENT_TYPE, text=json_line(problem_document(problem)))
     response.headers.update(problem.headers)
     return response
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    response = Response(status=status, content_type="application/json", text=json.dumps(value, ensure_ascii=False))
+    response = Response(status=status, content_type=JSON, text=json_line(value))
     response.headers.update(headers or {})
     return response
+
+
+def json_line(value: object) -> str:
+    """A line with its end: behind the answer a terminal's prompt stands at the left."""
+    return json.dumps(value, ensure_ascii=False) + "\n"

@@ -5,7 +5,6 @@ Ryu's own server has none of these, so its router runs on eventlet's server here
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 from http import HTTPStatus
@@ -15,7 +14,7 @@ import eventlet.wsgi
 from ryu.lib import hub
 
 from ryu_apps.listening import listen
-from ryu_apps.rest.problem import CONTENT_TYPE, HttpProblem, problem_document
+from ryu_apps.rest.problem import CONTENT_TYPE, HttpProblem, json_line, problem_document
 
 CONNECTIONS = 128
 IDLE = 10.0  # for a request line, TLS handshake included
@@ -138,7 +137,7 @@ class BoundedProtocol(eventlet.wsgi.HttpProtocol):  # type: ignore[misc]
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         phrase = HTTPStatus(code).phrase
-        body = json.dumps(problem_document(HttpProblem(code, message or phrase))).encode()
+        body = json_line(problem_document(HttpProblem(code, message or phrase))).encode()
         head = f"HTTP/1.1 {code} {phrase}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
         self.wfile.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         self.wfile.flush()

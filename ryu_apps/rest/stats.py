@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from ryu.app.wsgi import Response, route
 from ryu.lib import ofctl_v1_3
 
 from ryu_apps.rest.api import Api
-from ryu_apps.rest.problem import HttpProblem, json_response
+from ryu_apps.rest.problem import JSON, HttpProblem
 
 _PORTS = 0xFFFFFFFF
 
@@ -17,7 +18,7 @@ _PORTS = 0xFFFFFFFF
 class StatsController(Api):
     @route("stats", "/stats/switches", methods=["GET"])  # type: ignore[untyped-decorator]
     def switches(self, _request: Any) -> Response:
-        return json_response([session.account.dpid for session in self.service.app.sessions if session.connection])
+        return _as_ryu([session.account.dpid for session in self.service.app.sessions if session.connection])
 
     @route("stats", "/stats/flow/{dpid}", methods=["GET"])  # type: ignore[untyped-decorator]
     def flow(self, _request: Any, dpid: str) -> Response:
@@ -50,5 +51,10 @@ class StatsController(Api):
             raise HttpProblem(400, f"{dpid[:64]}: a datapath id was expected") from None
         for session in self.service.app.sessions:
             if session.account.dpid == wanted and session.connection is not None:
-                return json_response(question(session.connection.datapath, self.service.app.waiters, *arguments))
+                return _as_ryu(question(session.connection.datapath, self.service.app.waiters, *arguments))
         raise HttpProblem(404, f"no switch with datapath id {dpid[:64]} is connected")
+
+
+def _as_ryu(value: object) -> Response:
+    """To the last octet: without the end of line that our own answers have."""
+    return Response(content_type=JSON, text=json.dumps(value))

@@ -244,6 +244,13 @@ def test_bad_functions_are_refused(running: Running, body: bytes | str, status: 
 # --- looking
 
 
+def test_an_answer_is_a_line_with_its_end(running: Running) -> None:
+    asked = ("status", "flows", "flows?limit=0", "chain", "functions", "functions?limit=0", "functions/vector_db")
+    for path in (*asked, "events", "trace", "openapi.json"):
+        body = running.client.get(f"/v1/{path}").body
+        assert body.endswith(b"}\n") and body.count(b"\n") == 1, path
+
+
 def test_flows_are_filtered(running: Running) -> None:
     (all_of_it,) = running.client.get("/v1/flows").json["switches"]
     (chosen,) = running.client.get("/v1/flows?table=20&item=VECTOR_db&switch=ovsbr0").json["switches"]
@@ -345,9 +352,16 @@ def test_events_tell_changes_drift_and_refusals(running: Running) -> None:
     number = kinds()["change"]["number"]
     more = running.client.get("/v1/events", headers={**headers, "Last-Event-ID": str(number - 1)}, first_part=True)
     assert b"retry:" in stream.body + more.body
-    running.controller.policy.write_text("{")
-    wait_for(lambda: "refused" in kinds(), "the refusal")
-    assert kinds()["refused"]["facts"]["trigger"] == "policy file written" and kinds()["refused"]["facts"]["problems"]
+    before = running.client.get("/v1/events").json["last"]
+    running.controller.policy.write_text(EXAMPLE.read_text().replace("output:warp0", "output:warp9"))
+
+    def refusal() -> list[Any]:
+        told = running.client.get(f"/v1/events?since={before}").json["events"]
+        return told if told and "stays in force" in told[-1]["message"] else []
+
+    *each, whole = wait_for(refusal, "the refusal", seconds=60)
+    assert {(told["kind"], told["facts"]["trigger"]) for told in (*each, whole)} == {("refused", "policy file written")}
+    assert [told["facts"]["problems"] for told in each] == [[problem] for problem in whole["facts"]["problems"]] != []
     assert running.put("/v1/policy", EXAMPLE.read_text().replace("51820", "51821")).status == 200
     assert kinds()["policy"]["facts"]["trigger"] == "REST 127.0.0.1 PUT /v1/policy"
 
@@ -382,6 +396,8 @@ def test_stats_are_those_of_ofctl_rest(running: Running) -> None:
     for path in ("flow", "port", "portdesc", "table"):
         ours, same = running.client.get(f"/stats/{path}/{dpid}").json, reference(f"/stats/{path}/{dpid}")
         assert still(ours) == still(same) and ours[str(dpid)], path
+        ends = [running.client.get(f"/stats/{path}/{dpid}", port=port).body[-2:] for port in (8080, 8081)]
+        assert ends == [b"]}", b"]}"], path
     assert len(running.client.get(f"/stats/flow/{dpid}").json[str(dpid)]) == ENTRIES + 1
     number = next(
         port["port_no"] for port in reference(f"/stats/portdesc/{dpid}")[str(dpid)] if port["name"] == "warp0"

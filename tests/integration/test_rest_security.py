@@ -51,12 +51,13 @@ def wait_until_it_listens(sandbox: Sandbox) -> None:
 def assert_problem(answer: Answer, status: int) -> Any:
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json"), answer
     assert answer.json["status"] == status and answer.json["title"] and answer.json["detail"]
+    assert answer.body.endswith(b"}\n")
     return answer.json
 
 
 def problem_in(answer: bytes) -> Any:
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head, answer
+    assert b"application/problem+json" in head and body.endswith(b"}\n"), answer
     return json.loads(body)
 
 
@@ -86,6 +87,9 @@ def test_who_may_ask_what(sandbox: Sandbox, client: RestClient) -> None:
     # what there is not
     assert_problem(client.get("/v1/nothing"), 404)
     assert_problem(client.ask("POST", "/v1/policy", "{}", headers=bearer), 405)
+    for method, path in (("POST", "/v1/flows"), ("DELETE", "/v1/policy"), ("PUT", "/")):
+        assert_problem(client.ask(method, path, "{}"), 405)  # no token would open that
+    assert_problem(client.ask("DELETE", "/v1/nothing"), 404)
     refused = client.ask("DELETE", "/v1/policy", headers=bearer)
     assert_problem(refused, 405)
     assert refused.headers["allow"] == "GET, HEAD, PUT"

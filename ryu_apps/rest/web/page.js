@@ -18,7 +18,7 @@ const at = (id) => document.getElementById(id);
 function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (key === "label") made.dataset.label = value;
+    if (key === "label" || key === "key") made.dataset[key] = value;
     else made[key] = value;
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
@@ -28,6 +28,39 @@ function element(name, properties = {}, ...children) {
 const mark = (word, look) => element("span", { className: `mark ${look}` }, word);
 const code = (text) => element("code", {}, text);
 const cell = (label, content, className = "") => element("td", { label, className }, content);
+
+// Makes a node read like a new one by changing what differs: who is at it keeps focus and selection, and what is open
+// stays open. Children are told apart by their data-key, or else by their place among those of their kind.
+function become(there, wanted) {
+  if (there.nodeType === Node.TEXT_NODE) {
+    if (there.data !== wanted.data) there.data = wanted.data;
+    return;
+  }
+  for (const { name, value } of [...wanted.attributes]) {
+    if (name !== "open" && there.getAttribute(name) !== value) there.setAttribute(name, value);
+  }
+  for (const { name } of [...there.attributes]) {
+    if (name !== "open" && !wanted.hasAttribute(name)) there.removeAttribute(name);
+  }
+  showIn(there, [...wanted.childNodes]);
+}
+
+function showIn(place, wanted) {
+  const kind = (node) => `${node.nodeName} ${node.dataset?.key ?? ""}`;
+  const known = grouped([...place.childNodes], kind);
+  const next = wanted.map((node) => {
+    const same = known.get(kind(node))?.shift();
+    if (same) become(same, node);
+    return same ?? node;
+  });
+  for (const gone of [...known.values()].flat()) gone.remove();
+  // What stays is not moved if its order is the same: an element that is moved loses the focus.
+  let before = place.firstChild;
+  for (const node of next) {
+    if (node === before) before = before.nextSibling;
+    else place.insertBefore(node, before);
+  }
+}
 
 // --- numbers and times
 
@@ -64,6 +97,15 @@ function ago(seconds) {
   if (past < 5400) return `${Math.round(past / 60)} min ago`;
   if (past < 129600) return `${Math.round(past / 3600)} h ago`;
   return `${Math.round(past / 86400)} days ago`;
+}
+
+// --- what is open stays open, also when a filter has hidden it in between
+
+const opened = new Set(); // by data-key
+
+function remember({ target }) {
+  if (target.open) opened.add(target.dataset.key);
+  else opened.delete(target.dataset.key);
 }
 
 // --- asking
@@ -138,7 +180,7 @@ function hopCard(hop) {
     element("div", { className: "quiet" }, code(hop.address), ` in ${hop.namespace}`),
     hopMark(hop),
     element("div", { className: "quiet" }, `sent${NBSP}${bytes(hop.sent.bytes)} · got${NBSP}${bytes(hop.received.bytes)}`),
-    hop.last_change ? element("div", { className: "quiet" }, `changed ${ago(hop.last_change)}`) : null,
+    hop.last_change ? element("div", { className: "quiet" }, `entries changed ${ago(hop.last_change)}`) : null,
     element("div", { className: "role" }, ROLES[hop.kind] ?? ""),
   );
 }
@@ -201,8 +243,6 @@ function changeText(change) {
   return `last change ${ago(change.time)}: ${[change.trigger, ...how].join(", ")}`;
 }
 
-const unfolded = new Set(); // of these switches the list is open
-
 function waitingMarks(one) {
   const words = ({ entries, dropping }, port) => {
     const waits = entries ? [plural(entries, "entry waits", "entries wait")] : [];
@@ -214,9 +254,8 @@ function waitingMarks(one) {
   const add = (sum, all) => ({ entries: sum.entries + all.entries, dropping: sum.dropping + all.dropping });
   const total = one.waiting.reduce(add, { entries: 0, dropping: 0 });
   const sum = element("summary", {}, mark(words(total, `${each.length} ports`), "warn"));
-  const folded = element("details", { className: "waiting", open: unfolded.has(one.dpid) }, sum, ...each);
-  folded.addEventListener("toggle", () => (folded.open ? unfolded.add(one.dpid) : unfolded.delete(one.dpid)));
-  return [folded];
+  const key = `${one.dpid}`;
+  return [element("details", { className: "waiting", key, open: opened.has(key) }, sum, ...each)];
 }
 
 function showSwitches(flows, chain) {
@@ -229,7 +268,7 @@ function showSwitches(flows, chain) {
   const rows = flows.switches.map((one) =>
     element(
       "div",
-      { className: "switch" },
+      { className: "switch", key: `${one.dpid}` },
       element("strong", {}, one.name || "switch"),
       verdict(one),
       element("span", { className: "quiet" }, code(one.dpid.toString(16).padStart(16, "0"))),
@@ -238,7 +277,7 @@ function showSwitches(flows, chain) {
       ...waitingMarks(one),
     ),
   );
-  at("switches").replaceChildren(...(rows.length ? rows : ["No switch has connected yet."]));
+  showIn(at("switches"), rows.length ? rows : [new Text("No switch has connected yet.")]);
   at("summary").replaceChildren(
     summary(flows, chain),
     problems.length ? mark("newer policy refused", "bad") : "",
@@ -272,9 +311,8 @@ function showFunctions({ functions, total }) {
 
 const matchText = (fields) => Object.entries(fields).map(([name, text]) => (text ? `${name}=${text}` : name)).join(",");
 
-// --- flow entries, by table and item; what is open stays open
+// --- flow entries, by table and item
 
-const opened = new Set();
 let lastFlows = null;
 
 function fits(entry) {
@@ -285,7 +323,11 @@ function fits(entry) {
 
 function grouped(entries, key) {
   const groups = new Map();
-  for (const entry of entries) groups.set(key(entry), [...(groups.get(key(entry)) ?? []), entry]);
+  for (const entry of entries) {
+    const group = key(entry);
+    if (!groups.has(group)) groups.set(group, []);
+    groups.get(group).push(entry);
+  }
   return groups;
 }
 
@@ -311,9 +353,9 @@ function itemDetails(key, item, entries) {
     const isNumber = ["Priority", "Packets", "Rate"].includes(name);
     head.append(element("th", { className: isNumber ? "number" : "" }, name));
   }
-  const made = element(
+  return element(
     "details",
-    { open: opened.has(key) },
+    { key, open: opened.has(key) },
     element(
       "summary",
       {},
@@ -325,8 +367,6 @@ function itemDetails(key, item, entries) {
     ),
     element("table", { className: "stacks" }, element("thead", {}, head), element("tbody", {}, ...entries.map(entryRow))),
   );
-  made.addEventListener("toggle", () => (made.open ? opened.add(key) : opened.delete(key)));
-  return made;
 }
 
 // Why no entry is shown.
@@ -345,14 +385,14 @@ function showFlows() {
     for (const [table, entries] of grouped(shown, (entry) => entry.table)) {
       const name = entries[0].table_name ? `${entries[0].table_name}: ${TABLES[table] ?? ""}` : "";
       const title = lastFlows.switches.length > 1 ? `${one.name} · table ${table}` : `Table ${table}`;
-      parts.push(element("h3", {}, `${title} ${name}`));
+      parts.push(element("h3", { key: `${one.dpid}/${table}` }, `${title} ${name}`));
       for (const [item, some] of grouped(entries, (entry) => entry.item)) {
         parts.push(itemDetails(`${one.dpid}/${table}/${item}`, item, some));
       }
     }
-    if (one.entries.length >= MOST_ENTRIES) parts.push(`The first ${MOST_ENTRIES} entries of ${one.name}.`);
+    if (one.entries.length >= MOST_ENTRIES) parts.push(new Text(`The first ${MOST_ENTRIES} entries of ${one.name}.`));
   }
-  at("flows").replaceChildren(...(parts.length ? parts : [nothing()]));
+  showIn(at("flows"), parts.length ? parts : [new Text(nothing())]);
 }
 
 // --- events: a stream by fetch, which can carry the token; it goes on where it was
@@ -479,7 +519,7 @@ async function refresh() {
     showSwitches(flows, chain);
     showChain(chain);
     showFunctions(functions);
-    if (!at("flows").contains(document.activeElement)) showFlows();
+    showFlows();
     await showExamples(flows.policy.revision);
   } catch (problem) {
     at("summary").replaceChildren(mark("no answer", "bad"), ` ${problem.message}`);
@@ -493,6 +533,7 @@ function soon() {
   timer = setTimeout(refresh, 200);
 }
 
+for (const place of ["flows", "switches"]) at(place).addEventListener("toggle", remember, true);
 at("filter").addEventListener("input", showFlows);
 at("state").addEventListener("change", showFlows);
 at("trace-form").addEventListener("submit", (event) => {

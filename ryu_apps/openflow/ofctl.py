@@ -22,7 +22,7 @@ from ryu_apps.flows.flow import (
 from ryu_apps.openflow.oxm_fields import protocol_of
 
 # Anything else could be taken for syntax; ovs-ofctl reads such a name as a JSON string.
-_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 _SET_NAMES = {
     **{

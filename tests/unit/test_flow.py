@@ -47,9 +47,10 @@ def test_text_is_what_ovs_ofctl_reads() -> None:
 
 
 def test_port_names_that_could_be_syntax_are_quoted() -> None:
-    assert port_text("internal_100") == "internal_100"
-    assert port_text("nm-privacy") == '"nm-privacy"'
-    assert port_text("7") == '"7"'
+    for plain in ("internal_100", "nm-privacy", "eth0.7"):
+        assert port_text(plain) == plain
+    for other in ("7", "-x", "a:b", "a b", "a,b", "a>b", ""):
+        assert port_text(other) == f'"{other}"'
 
 
 def test_nothing_to_do_when_the_switch_holds_what_is_wanted() -> None:

@@ -51,5 +51,5 @@ def test_what_none_of_our_entries_does_appears_by_its_number() -> None:
     actions = held(resubmit, provider_tag, more=meter + goto)
     assert actions == (Foreign("action_65535"), Foreign("push_vlan:0x88a8"), Foreign("instruction_6"), GotoTable(20))
     assert actions_text((*actions, Output("nm-privacy")), fields()) == (
-        'action_65535,push_vlan:0x88a8,instruction_6,goto_table:20,output:"nm-privacy"'
+        "action_65535,push_vlan:0x88a8,instruction_6,goto_table:20,output:nm-privacy"
     )

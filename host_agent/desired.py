@@ -10,7 +10,7 @@ from host_agent.roles.mesh import mesh
 from host_agent.roles.sockets import sockets
 from host_agent.roles.warp_hop import warp_hop
 from host_agent.roles.xray import all_configurations, xrays
-from host_agent.state import HostState, combine
+from host_agent.state import HostState, NamespaceState, Sysctl, combine
 from policies.addresses import address_plan
 from policies.host_model import Policy
 from policies.model import PrivacyRouter
@@ -28,4 +28,17 @@ def desired(policy: Policy | PrivacyRouter, facts: Facts) -> HostState:
         parts += [role(chain, plan, facts) for role in ROLES]
     if whole.director:
         parts.append(director(whole.director, facts))
+    return _promoting(combine(parts))
+
+
+def _promoting(wanted: HostState) -> HostState:
+    """With links whose second address of a subnet stays when the first goes: so one can take another's place.
+
+    Else the kernel takes both away (ip-sysctl: promote_secondaries).
+    """
+    parts = [wanted]
+    for name, state in wanted.namespaces.items():
+        links = {address.link for address in state.addresses if address.interface.version == 4}
+        settings = frozenset(Sysctl(f"net/ipv4/conf/{link}/promote_secondaries", "1") for link in links)
+        parts.append(HostState(namespaces={name: NamespaceState(sysctls=settings)}))
     return combine(parts)

@@ -283,6 +283,39 @@ def test_a_changed_policy_moves_the_machine_to_the_new_state(node: Node, tmp_pat
     assert "hub" not in node.namespaces()
 
 
+@pytest.mark.parametrize("way", ["apply", "plan --commands"])
+def test_a_link_whose_address_changes_is_never_without_one(fresh: Node, tmp_path: Path, way: str) -> None:
+    """Also where the kernel's own default is to take the second address of a subnet away with the first."""
+    fresh.run("ip", "netns", "add", "ct200")
+    fresh.inside("ct200", "sysctl", "-qw", *(f"net.ipv4.conf.{it}.promote_secondaries=0" for it in ("all", "default")))
+    fresh.apply()
+    routes = fresh.inside("ct200", "ip", "route")
+    fresh.policy = tmp_path / "policy.json"
+    fresh.policy.write_text(EXAMPLE.read_text().replace("100.104.70.10", "100.104.70.20"))
+    planned = json.loads(fresh.agent("plan", "--json").stdout)["steps"]
+    log = tmp_path / "addresses"
+    watching = fresh.start("ip", "-n", "ct200", "-4", "monitor", "address", log=log)
+    wait_for(lambda: _heard(fresh, log, "127.0.0.2"), "the monitor")
+    if way == "apply":
+        assert fresh.apply() == planned
+    else:
+        (tmp_path / "script").write_text(fresh.agent("plan", "--commands").stdout)
+        fresh.run("sh", "-e", tmp_path / "script")
+    wait_for(lambda: _heard(fresh, log, "127.0.0.3"), "the monitor")
+    watching.kill()
+    gone = [line for line in log.read_text().splitlines() if line.startswith("Deleted")]
+    assert not any("100.104.70.20" in line for line in gone) and any("100.104.70.10" in line for line in gone)
+    assert fresh.inside("ct200", "ip", "route") == routes.replace("100.104.70.10", "100.104.70.20")
+    assert fresh.apply() == []
+
+
+def _heard(node: Node, log: Path, address: str) -> bool:
+    """Whether a monitor of container 200 knows what has been done by now: this, too."""
+    node.attempt("ip", "-n", "ct200", "address", "add", f"{address}/32", "dev", "lo")
+    node.attempt("ip", "-n", "ct200", "address", "del", f"{address}/32", "dev", "lo")
+    return address in log.read_text()
+
+
 def test_a_client_shakes_hands_with_the_gateway(node: Node) -> None:
     """The profile is complete: a WireGuard client with nothing else reaches the gateway, and its IPv6 ends there."""
     profile = dict(

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from host_agent import actual, former_settings, last_good, operate
@@ -25,11 +20,10 @@ from host_agent.errors import AgentError, Conflict
 from host_agent.facts import survey
 from host_agent.lock import locked
 from host_agent.options import Version, common
+from host_agent.output import Output
 from host_agent.plan import plan
 from host_agent.state import HostState
 from host_agent.status.report import in_sync, in_words, status
-from host_agent.steps import Step
-from host_agent.words import wrapped
 from policies.addresses import address_plan
 from policies.errors import DocumentError
 from policies.host_model import Policy
@@ -41,39 +35,9 @@ EXIT_CODES = """exit codes: 0 done or in sync, 1 differences or not converged, 2
 INVALID = 2
 
 
-@dataclass
-class Output:
-    """Where results go: lines for people, or one JSON object at the end."""
-
-    as_json: bool
-    begin: float = field(default_factory=time.perf_counter)
-    steps: list[dict[str, object]] = field(default_factory=list)
-
-    def done(self, step: Step, milliseconds: float) -> None:
-        self.steps.append({"step": str(step), "ms": round(milliseconds, 1)})
-        self.listing(f"{milliseconds:8.1f} ms  {step}", 15)
-
-    def line(self, text: str) -> None:
-        if not self.as_json:
-            print(text, flush=True)
-
-    def listing(self, text: str, indent: int = 4) -> None:
-        """A line that may name dozens of things: on a terminal it is broken between them."""
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        self.line(wrapped(text, width, indent))
-
-    def result(self, **values: object) -> None:
-        if self.as_json:
-            print(json.dumps(values, indent=2))
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.begin
-
-
 def main(argv: Sequence[str] | None = None, prog: str = "privacy-agent") -> int:
     arguments = _parser(prog).parse_args(argv)
-    output = Output(arguments.json)
+    output = Output(arguments)
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
     try:
         return _run(arguments, output)
@@ -112,13 +76,13 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         operate.require_root()
         with locked(arguments.state_dir):
             return _apply(policy, arguments, output)
-    policy, problems = _policy_or_last_good(arguments)
+    policy, problems = _policy_or_last_good(arguments, output)
     operate.require_root()
     code = _look(policy, problems, arguments, output)
     return INVALID if problems else code
 
 
-def _policy_or_last_good(arguments: argparse.Namespace) -> tuple[Policy, list[str]]:
+def _policy_or_last_good(arguments: argparse.Namespace, output: Output) -> tuple[Policy, list[str]]:
     """What to look at the machine by, and what is wrong with the document if it is not what that says.
 
     Raises DocumentError if there is no last good policy either.
@@ -132,7 +96,8 @@ def _policy_or_last_good(arguments: argparse.Namespace) -> tuple[Policy, list[st
             raise
         problems = [*map(str, error.problems), *_advice(arguments.policy)]
         instead = f"what follows goes by the last good policy: {last_good.policy_path(arguments.state_dir)}"
-        print(*problems, instead, sep="\n", file=sys.stderr, flush=True)
+        for words in (*problems, instead):
+            output.complaint(words)
         return policy, problems
 
 
@@ -176,7 +141,7 @@ def _look(policy: Policy, problems: list[str], arguments: argparse.Namespace, ou
     if not arguments.json:
         from host_agent.status.tables import show  # takes long to load, and only ``status`` shows tables
 
-        show(report, arguments.kernel)
+        show(report, arguments.kernel, output.text)
     return 0 if report.in_sync else 1
 
 
@@ -207,6 +172,6 @@ def _stop(arguments: argparse.Namespace, output: Output) -> int:
 
 def _failed(output: Output, code: int, problems: list[str]) -> int:
     for problem in problems:
-        print(problem, file=sys.stderr)
+        output.complaint(problem)
     output.result(in_sync=False, exit_code=code, problems=problems, steps=output.steps)
     return code

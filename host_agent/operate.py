@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from host_agent import boot, last_good, warp_import
 from host_agent.confirm import file as confirm_file
@@ -27,6 +27,7 @@ from host_agent.explain import facts as explain_facts
 from host_agent.facts import names, survey
 from host_agent.facts.values import Facts
 from host_agent.options import common
+from host_agent.output import Output
 from host_agent.run.lock import end_running
 from host_agent.run.log import Log
 from host_agent.run.policy import Places
@@ -38,9 +39,6 @@ from policies.errors import DocumentError
 from policies.host_model import Policy
 from policies.load_node import load_for_node
 from policies.words import counted
-
-if TYPE_CHECKING:
-    from host_agent.cli import Output
 
 LEAST_TIME, LONGEST_TIME = 3, 3600  # seconds to confirm
 
@@ -114,12 +112,10 @@ def show_plan(
     values: dict[str, object] = {"warnings": warnings, "strangers": in_the_way, "unconfirmed": unconfirmed, **more}
     if arguments.commands:
         values["commands"] = lines = script(steps, paths)
-        for words in (*lines, *(f"# {it}" for it in remarks)):
-            output.line(words)
+        for words in (*lines, *(f"# {output.advice(it)}" for it in remarks)):
+            output.verbatim(words)
     else:
-        for step in steps:
-            output.listing(str(step))
-        for words in remarks:
+        for words in (*map(str, steps), *remarks):
             output.line(words)
     output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=waiting, **values)
     return 1 if steps else 0
@@ -178,7 +174,7 @@ def _agreed() -> bool:
 def _run(arguments: argparse.Namespace, output: Output) -> int:
     require_root()
     places = Places(arguments.policy, arguments.state_dir, arguments.config_dir, arguments.topology, arguments.node)
-    return run(places, Log(arguments.json))
+    return run(places, Log(arguments.json, advice=output.advice))
 
 
 def _boot(arguments: argparse.Namespace, output: Output) -> int:
@@ -204,7 +200,8 @@ def _doctor(arguments: argparse.Namespace, output: Output) -> int:
     with Namespaces(paths) as namespaces:
         found = (*unfinished, *doctor.findings(doctor_facts.machine(wanted, namespaces), wanted))
     for finding in found:
-        output.line(f"{finding.where}: {finding.what}\n    cure: {finding.cure}")
+        output.line(f"{finding.where}: {finding.what}")
+        output.line(f"    cure: {finding.cure}", 10)
     if unfinished and not wanted.namespaces:
         output.line("what may be in a policy's way was not looked at: there is none yet that could be carried out")
     for words in in_words(it for it in wanted.waiting if not it.startswith(DEGRADED)):
@@ -240,9 +237,9 @@ def _explain(arguments: argparse.Namespace, output: Output) -> int:
     facts = survey.survey(policy, arguments.state_dir, arguments.config_dir)
     found = explain_entry.way(policy, desired(policy, facts), facts, sent, explain_facts.surroundings())
     for line in found.lines:
-        output.line(f"{line.place:8} {line.words}".strip())
+        output.line(f"{line.place:8} {line.words}".strip(), 9)
         if line.at_switch:
-            output.line(f"{'':8} privacyctl trace {arguments.policy} '{line.at_switch}'")
+            output.verbatim(output.advice(f"{'':8} privacyctl trace {arguments.policy} '{line.at_switch}'"))
     by = f" by {found.device}" if found.device else ""
     output.line(f"in the end: {found.end}{by}")
     output.result(**asdict(found))

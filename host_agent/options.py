@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,9 @@ SHOWN = {  # of verbs that go by less than all
     "confirm": ("--state-dir",),
     "boot": ("--node", "--state-dir", "--config-dir"),
     "warp": ("--config-dir",),
+    "trace": ("--topology", "--node"),
 }
+ADVISED = re.compile(r"\bprivacy(?:-agent (apply|confirm|doctor|plan|stop)|ctl (trace))\b")
 
 
 def common(verb: str) -> argparse.ArgumentParser:
@@ -37,6 +41,19 @@ def _options() -> Iterator[tuple[str, str, object, str]]:
     yield "--config-dir", "DIR", "/etc/privacy-router", "where wgcf-profile.conf is (%(default)s)"
     yield "--topology", "FILE", topology, "topology document, if there are several nodes"
     yield "--node", "NAME", socket.gethostname(), "this machine's name there (%(default)s)"
+
+
+def as_typed(text: str, arguments: argparse.Namespace) -> str:
+    """With the options of this run in each command that the text advises: as it stands, it is about the same."""
+    return ADVISED.sub(lambda it: shlex.join([*it[0].split(), *_given(it[1] or it[2], arguments)]), text)
+
+
+def _given(verb: str, arguments: argparse.Namespace) -> Iterator[str]:
+    """What this run was told, and the verb has to be told, too."""
+    for option, _, default, _ in _options():
+        told = getattr(arguments, option.removeprefix("--").replace("-", "_"), None)
+        if option in SHOWN.get(verb, (option,)) and told is not None and str(told) != str(default):
+            yield from (option, str(told))
 
 
 class Version(argparse.Action):

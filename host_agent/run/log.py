@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TextIO
@@ -17,9 +18,11 @@ PRIORITIES: dict[Level, int] = {"info": 6, "warning": 4, "error": 3}  # of syslo
 class Log:
     as_json: bool = False
     stream: TextIO = sys.stderr
+    advice: Callable[[str], str] = str  # completes the commands that words name
 
     def __call__(self, level: Level, event: str, words: str, **values: object) -> None:
         """``words`` is for people; ``values`` say the same to programs."""
+        words = self.advice(words)
         if self.as_json:
             moment = datetime.now(UTC).isoformat(timespec="milliseconds")
             said = {"time": moment, "level": level, "event": event, "message": words, **values}

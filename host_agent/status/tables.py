@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -21,14 +21,19 @@ KEY_START = 8  # characters of a key, which tell it from its few neighbours
 Row = Sequence[object]
 
 
-def show(report: Status, kernel: bool = False, console: Console | None = None) -> None:
+def show(
+    report: Status, kernel: bool = False, text: Callable[[str], str] = str, console: Console | None = None
+) -> None:
     """What needs the operator's eye first, what to do last. Names, addresses and rules are text: no ``[fd00::1]`` is a
-    style, and no ``:100:`` a picture. ``kernel``: with what the kernel holds, hops too."""
+    style, and no ``:100:`` a picture. ``kernel``: with what the kernel holds, hops too.
+
+    ``text``: how a line is said.
+    """
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     console = console or Console(width=width, emoji=False, markup=False, highlight=False)
     remarks = list(_remarks(report))
     for line in remarks:
-        console.print(line, soft_wrap=True)
+        console.print(text(line), soft_wrap=True)
     if remarks:
         console.print()
     for table in _tables(report):
@@ -36,7 +41,7 @@ def show(report: Status, kernel: bool = False, console: Console | None = None) -
         console.print()
     if kernel:
         _show_kernel(report, console)
-    console.print(_verdict(report), soft_wrap=True)
+    console.print(text(_verdict(report)), soft_wrap=True)
 
 
 def _show_kernel(report: Status, console: Console) -> None:

@@ -112,11 +112,16 @@ def test_a_first_apply_is_undone_whole(node: Node) -> None:
 
 def test_that_a_change_waits_is_said(node: Node, candidate: Path) -> None:
     node.apply()
-    assert with_policy(node, candidate, "apply", "--confirm", "60").returncode == 0
+    applied = with_policy(node, candidate, "apply", "--confirm", "600")
+    assert applied.returncode == 0
     for verb in ("status", "plan"):
         said = node.agent(verb).stdout
         assert f"unconfirmed: {candidate} was applied" in said and "puts this right" not in said, said
-    assert node.agent("confirm").returncode == 0
+        assert f"run privacy-agent confirm --state-dir {node.state}, or" in said
+    command = re.search(r"unless you run: (.*)", applied.stdout)
+    assert command
+    typed = node.attempt("sh", "-c", f"PATH={AGENT.parent}:$PATH; {command[1]}")
+    assert typed.returncode == 0, "as it stands, it works"
     assert "unconfirmed" not in node.agent("status").stdout
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from host_agent import actual, former_settings, last_good, operate
 from host_agent.apply import apply
+from host_agent.confirm.restore import was_undone
 from host_agent.countries.gather import gather
 from host_agent.desired import desired
 from host_agent.doctor.checks import in_the_way
@@ -137,6 +139,7 @@ def _look(policy: Policy, problems: list[str], arguments: argparse.Namespace, ou
             return operate.show_plan(arguments, steps, facts.namespaces, wanted.waiting, beside, more, output)
         addresses = address_plan(policy.privacy_router) if policy.privacy_router else None
         report = status(wanted, found, addresses, namespaces, arguments.state_dir)
+        report = replace(report, undone=was_undone(arguments.policy, arguments.state_dir))
     output.result(**report.as_json(), **more)
     if not arguments.json:
         from host_agent.status.tables import show  # takes long to load, and only ``status`` shows tables

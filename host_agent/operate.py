@@ -108,8 +108,15 @@ def show_plan(
     unconfirmed = confirm_file.words(arguments.state_dir)
     remarks = [f"warning: {it}" for it in warnings] + in_words(waiting) + [f"in the way: {it}" for it in in_the_way]
     remarks += [f"unconfirmed: {unconfirmed}"] if unconfirmed else []
+    undone = confirm.was_undone(arguments.policy, arguments.state_dir)
+    remarks += ["note: this policy was applied, and undone because nobody confirmed it"] if undone else []
     remarks.append(counted(len(steps), "step") if steps else f"{in_sync(waiting, in_the_way)}: nothing to do")
-    values: dict[str, object] = {"warnings": warnings, "strangers": in_the_way, "unconfirmed": unconfirmed, **more}
+    values: dict[str, object] = {
+        "warnings": warnings,
+        "strangers": in_the_way,
+        "unconfirmed": unconfirmed,
+        "undone": undone,
+    }
     if arguments.commands:
         values["commands"] = lines = script(steps, paths)
         for words in (*lines, *(f"# {output.advice(it)}" for it in remarks)):
@@ -117,7 +124,7 @@ def show_plan(
     else:
         for words in (*map(str, steps), *remarks):
             output.line(words)
-    output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=waiting, **values)
+    output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=waiting, **values, **more)
     return 1 if steps else 0
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from host_agent.run.lock import running
 from host_agent.run.log import Log
 from host_agent.state import File, HostState, IpSet, log_path
 from host_agent.steps import Step
+from policies.document import read_text
+from policies.errors import DocumentError
 from policies.words import counted
 
 ATTEMPTS, BETWEEN = 10, 3.0  # to restore, seconds between them
@@ -42,6 +45,15 @@ def refuse_while_waiting(state_dir: Path) -> None:
     """Raises Conflict: what is done now would be undone with the change that waits."""
     if words := confirm_file.words(state_dir):
         raise Conflict(words)
+
+
+def was_undone(policy: Path, state_dir: Path) -> bool:
+    """Whether the document that this file holds was applied, and undone because nobody confirmed it."""
+    with suppress(DocumentError):
+        return last_good.digest(read_text(policy)) == confirm_file.refused(state_dir) and not confirm_file.words(
+            state_dir
+        )
+    return False
 
 
 def begin(

@@ -69,6 +69,7 @@ class Status:
     tunnels: tuple[TunnelRow, ...] = ()  # as ``run`` judges them; none without it
     unconfirmed: str | None = None  # the change that waits for the operator's word
     in_force: bool = True  # anything of ours at all
+    undone: bool = False  # this policy was applied, and nobody confirmed it
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)

@@ -72,6 +72,8 @@ def _verdict(report: Status) -> str:
         return in_sync(report.waiting, report.strangers)
     if report.strangers:
         return f"not in sync: {count} to do, and something is in the way"
+    if report.undone:
+        return f"undone, because nobody confirmed it: privacy-agent apply puts it in force again ({count})"
     if not report.in_force:
         return f"nothing of ours is in force: privacy-agent apply ({count})"
     return f"not in sync: privacy-agent apply puts this right ({count})"

@@ -190,7 +190,10 @@ def test_a_policy_that_was_never_confirmed_is_not_what_run_starts_with(node: Nod
     document.write_text(candidate.read_text())
     assert with_policy(node, document, "apply", "--confirm", "3").returncode == 0
     wait_until_nothing_waits(node)
+    assert "undone" not in node.agent("status").stdout, "of another policy there is nothing to say"
     node.policy = document
+    assert node.agent("status").stdout.splitlines()[-1].startswith("undone, because nobody confirmed it: privacy-agent")
+    assert "undone because nobody confirmed it" in node.agent("plan").stdout
     with running(node, document.parent) as run:
         assert "never confirmed" in run.said("unconfirmed")[0]["message"]
         assert state(node) == before

@@ -61,6 +61,8 @@ def test_the_last_line_says_how_it_is_and_what_to_do(capsys: pytest.CaptureFixtu
     assert last(differences=steps) == "not in sync: privacy-agent apply puts this right (2 steps)"
     assert last(differences=steps, strangers=("x",)) == "not in sync: 2 steps to do, and something is in the way"
     assert last(differences=steps, in_force=False) == "nothing of ours is in force: privacy-agent apply (2 steps)"
+    undone = "undone, because nobody confirmed it: privacy-agent apply puts it in force again (2 steps)"
+    assert last(differences=steps, undone=True) == last(differences=steps, undone=True, in_force=False) == undone
     assert last(differences=steps, unconfirmed="p.json waits") == "unconfirmed: p.json waits", "apply would be refused"
 
 

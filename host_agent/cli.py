@@ -20,6 +20,7 @@ from host_agent.drivers.files import forget_hash
 from host_agent.drivers.namespaces import Namespaces
 from host_agent.errors import AgentError, Conflict
 from host_agent.facts import survey
+from host_agent.facts.drawn import drawn
 from host_agent.lock import locked
 from host_agent.options import Version, common
 from host_agent.output import Output
@@ -136,7 +137,8 @@ def _look(policy: Policy, problems: list[str], arguments: argparse.Namespace, ou
                 raise Conflict(*sorted(map(str, found.strangers)))
             beside = in_the_way(others(wanted, namespaces), wanted)
             steps = plan(wanted, found)
-            return operate.show_plan(arguments, steps, facts.namespaces, wanted.waiting, beside, more, output)
+            new = drawn(facts.identity, arguments.state_dir, wanted.files)
+            return operate.show_plan(arguments, steps, new, facts.namespaces, wanted.waiting, beside, more, output)
         addresses = address_plan(policy.privacy_router) if policy.privacy_router else None
         report = status(wanted, found, addresses, namespaces, arguments.state_dir)
         report = replace(report, undone=was_undone(arguments.policy, arguments.state_dir))

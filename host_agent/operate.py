@@ -25,6 +25,7 @@ from host_agent.errors import AgentError, Refused
 from host_agent.explain import entry as explain_entry
 from host_agent.explain import facts as explain_facts
 from host_agent.facts import names, survey
+from host_agent.facts.drawn import NEW, Drawn
 from host_agent.facts.values import Facts
 from host_agent.options import common
 from host_agent.output import Output
@@ -96,20 +97,23 @@ def _add_warp(verbs: Any, prog: str) -> None:
 def show_plan(
     arguments: argparse.Namespace,
     steps: tuple[Step, ...],
+    drawn: Drawn,
     paths: Mapping[str, str],
     waiting: Sequence[str],
     in_the_way: Sequence[str],
     more: Mapping[str, object],
     output: Output,
 ) -> int:
-    """The steps in words or as a script, and what else is to be said; ``paths`` are those of the namespaces, ``more``
-    is for programs. Returns the exit code."""
+    """The steps in words or as a script, and what else is to be said; ``drawn`` is what ``apply`` will draw otherwise,
+    ``paths`` are those of the namespaces, ``more`` is for programs. Returns the exit code."""
+    told = [drawn.words(str(step)) for step in steps]
     warnings = confirm_path.warnings(steps)
     unconfirmed = confirm_file.words(arguments.state_dir)
     remarks = [f"warning: {it}" for it in warnings] + in_words(waiting) + [f"in the way: {it}" for it in in_the_way]
     remarks += [f"unconfirmed: {unconfirmed}"] if unconfirmed else []
     undone = confirm.was_undone(arguments.policy, arguments.state_dir)
     remarks += ["note: this policy was applied, and undone because nobody confirmed it"] if undone else []
+    remarks += [f"note: {NEW} is a key that apply draws, or a name by such a key"] if NEW in str(told) else []
     remarks.append(counted(len(steps), "step") if steps else f"{in_sync(waiting, in_the_way)}: nothing to do")
     values: dict[str, object] = {
         "warnings": warnings,
@@ -118,13 +122,13 @@ def show_plan(
         "undone": undone,
     }
     if arguments.commands:
-        values["commands"] = lines = script(steps, paths)
+        values["commands"] = lines = list(map(drawn.command, script(steps, paths)))
         for words in (*lines, *(f"# {output.advice(it)}" for it in remarks)):
             output.verbatim(words)
     else:
-        for words in (*map(str, steps), *remarks):
+        for words in (*told, *remarks):
             output.line(words)
-    output.result(in_sync=not steps, steps=list(map(str, steps)), waiting=waiting, **values, **more)
+    output.result(in_sync=not steps, steps=told, waiting=waiting, **values, **more)
     return 1 if steps else 0
 
 

@@ -68,6 +68,7 @@ class ServerIdentity:
 class Identity:
     gateways: Mapping[int, GatewayKeys]  # by container id
     servers: Mapping[tuple[str, int], ServerIdentity]  # by host name or address, and port
+    made: frozenset[str] = field(default=frozenset(), compare=False)  # of the files: those that are not there yet
 
     def files(self, state_dir: Path) -> frozenset[File]:
         texts: dict[str, str] = {}
@@ -84,12 +85,14 @@ class _Store:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self.problems: list[str] = []
+        self.made: set[str] = set()
 
     def kept(self, name: str, check: Callable[[str], str], make: Callable[[], str]) -> str:
         path = self._state_dir / name
         try:
             return check(path.read_text().strip())
         except FileNotFoundError:
+            self.made.add(name)
             return make()
         except (ValueError, UnicodeDecodeError):
             self.problems.append(f"{path}: damaged; restore it from a backup, or remove it and a new one is made")
@@ -109,7 +112,7 @@ def read(state_dir: Path, policy: PrivacyRouter) -> Identity:
             servers[host, port] = _server(store, f"-{host}-{port}", host)
     if store.problems:
         raise Refused(*store.problems)
-    return Identity(gateways, servers)
+    return Identity(gateways, servers, frozenset(store.made))
 
 
 def server_of(xray: XrayClient) -> tuple[str, int]:
@@ -131,6 +134,7 @@ def _server(store: _Store, name: str, host: str) -> ServerIdentity:
     certificate_key = store.kept(f"vps{name}/key.pem", _pem, str)
     if not store.problems and not _belong_together(certificate, certificate_key, host):
         certificate, certificate_key = _certificate(host)  # the first time, another server, or one of the two was lost
+        store.made |= {f"vps{name}/cert.pem", f"vps{name}/key.pem"}
     user_id = Secret(store.kept(f"xray/user-id{name}", _user_id, lambda: str(uuid4())))
     return ServerIdentity(name, user_id, certificate, Secret(certificate_key))
 

@@ -41,9 +41,10 @@ def test_from_nothing_and_back(fresh: Node) -> None:
     planned = fresh.agent("plan", "--json")
     assert planned.returncode == 1
     assert fresh.snapshot() == before and not fresh.state.exists(), "a plan writes nothing"
+    shown = json.loads(planned.stdout)["steps"]
+    assert sum("(new)" in step for step in shown) == 2 and fresh.agent("plan", "--json").stdout == planned.stdout
     made_anew = r"(?<=client-)[0-9a-f]{12}|(?<=wg100: private key, port 51820, peer )\S+"  # keys, and what they are in
-    shown = [re.sub(made_anew, "?", step) for step in json.loads(planned.stdout)["steps"]]
-    assert [re.sub(made_anew, "?", step) for step in fresh.apply()] == shown, "apply does what plan said"
+    assert [re.sub(made_anew, "(new)", step) for step in fresh.apply()] == shown, "apply does what plan said"
 
     status = fresh.status()
     assert status["in_sync"] and status["differences"] == []

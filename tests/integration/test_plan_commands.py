@@ -58,6 +58,23 @@ def test_from_nothing(node: Node, tmp_path: Path) -> None:
     assert all(KEYS in step for step in node.apply())
 
 
+def test_from_nothing_the_peer_is_whoever_has_the_key_that_was_typed(node: Node, tmp_path: Path) -> None:
+    """What is typed goes into files, and no plan can have known it."""
+    typed = {name: tmp_path / name for name in ("client", "other")}
+    for path in typed.values():
+        path.write_text(node.run("wg", "genkey"))
+    lines = node.agent("plan", "--commands").stdout.partition("# ct101: start xray")[0].splitlines()
+    clients = f"install -D -m 600 /dev/tty {node.state}/keys/client-1.key"
+    answered = [
+        line.replace("/dev/tty", str(typed["client" if line.startswith(clients) else "other"])) for line in lines
+    ]
+    script = tmp_path / "plan.sh"
+    script.write_text("\n".join(answered))
+    node.run("sh", "-e", script)
+    client = node.run("wg", "pubkey", input=typed["client"].read_text())
+    assert node.inside("ct100", "wg", "show", "wg100", "peers") == client
+
+
 def test_from_one_policy_to_another(node: Node, tmp_path: Path, other: Path) -> None:
     node.policy = other
     node.apply()

@@ -22,7 +22,7 @@ from host_agent.errors import AgentError, Conflict
 from host_agent.facts import survey
 from host_agent.facts.drawn import drawn
 from host_agent.lock import locked
-from host_agent.options import Version, common
+from host_agent.options import Parser, Version, common
 from host_agent.output import Output
 from host_agent.plan import plan
 from host_agent.state import HostState
@@ -52,9 +52,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "privacy-agent") -> int:
         return _failed(output, AgentError.exit_code, [f"the state of this machine cannot be read: {error}"])
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def _parser(prog: str) -> Parser:
     words = "Make this machine's network as the policy document says, keep it so, show it, or take it down again."
-    parser = argparse.ArgumentParser(prog=prog, description=words, epilog=EXIT_CODES)
+    parser = Parser(prog=prog, description=words, epilog=EXIT_CODES)
     parser.add_argument("--version", action=Version)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, words in {

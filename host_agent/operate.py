@@ -27,7 +27,7 @@ from host_agent.explain import facts as explain_facts
 from host_agent.facts import names, survey
 from host_agent.facts.drawn import NEW, Drawn
 from host_agent.facts.values import Facts
-from host_agent.options import common
+from host_agent.options import Parser, common
 from host_agent.output import Output
 from host_agent.run.lock import end_running
 from host_agent.run.log import Log
@@ -62,7 +62,7 @@ def add_options(verb: str, parser: argparse.ArgumentParser) -> None:
 
 
 def add_verbs(verbs: Any, prog: str) -> None:
-    reader = argparse.ArgumentParser(add_help=False, parents=[common("explain")])
+    reader = Parser(add_help=False, parents=[common("explain")])
     reader.add_argument("client", metavar="CLIENT", help="the client's IP address")
     reader.add_argument("destination", metavar="DESTINATION", help="an IP address or a host name")
     reader.add_argument("service", metavar="PROTOCOL/PORT", nargs="?", default="tcp/443", help="default: %(default)s")

@@ -21,8 +21,18 @@ SHOWN = {  # of verbs that go by less than all
 ADVISED = re.compile(r"\bprivacy(?:-agent (apply|confirm|doctor|plan|stop)|ctl (trace))\b")
 
 
-def common(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+class Parser(argparse.ArgumentParser):
+    """Says of words that a verb does not know how that verb is used, not how the whole program is."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, more = super().parse_known_args(args, namespace)
+        if more:
+            self.error(f"unrecognized arguments: {' '.join(more)}")
+        return known, more
+
+
+def common(verb: str) -> Parser:
+    parser = Parser(add_help=False)
     for option, kind, default, words in _options():
         shown = option in SHOWN.get(verb, (option,))
         means = str if option == "--node" else Path

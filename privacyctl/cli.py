@@ -13,7 +13,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from host_agent.options import Version
+from host_agent.options import Parser, Version
 from policies.addresses import chain_hops
 from policies.document import read_text
 from policies.errors import DocumentError
@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="privacyctl",
         description="Look at policies: check, flows and trace need no root, no network and no switch. "
         "Make this machine as they say: these commands are those of privacy-agent.",
@@ -101,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _of_nodes() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _of_nodes() -> Parser:
+    options = Parser(add_help=False)
     options.add_argument(
         "--topology",
         metavar="FILE",
@@ -113,8 +113,8 @@ def _of_nodes() -> argparse.ArgumentParser:
     return options
 
 
-def _of_one_node() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(add_help=False)
+def _of_one_node() -> Parser:
+    options = Parser(add_help=False)
     options.add_argument(
         "--node", metavar="NAME", default=socket.gethostname(), help="whose switch, by its name there (%(default)s)"
     )
@@ -126,9 +126,16 @@ def _agent(words: list[str]) -> int:
     from host_agent.cli import main as agent
 
     verb, *rest = words
-    if verb == "import" and rest[:1] == ["wgcf"]:
-        rest = rest[1:]
+    if verb == "import":
+        rest = _of_wgcf(rest)
     return agent([*AGENT_VERBS[verb][0].split(), *rest], prog="privacyctl")
+
+
+def _of_wgcf(words: list[str]) -> list[str]:
+    """What follows ``import wgcf``. Ends the program if something else is to be imported."""
+    if words[:1] not in (["wgcf"], ["-h"], ["--help"]):
+        Parser(usage="privacyctl import wgcf FILE").error("a profile that wgcf made is all that can be taken over")
+    return words[1:] if words[0] == "wgcf" else words
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -183,6 +183,22 @@ def test_the_agents_verbs_are_its_own(verb: str, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.startswith(f"usage: privacyctl {words} [-h]")
 
 
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("import foo bar", "privacyctl import wgcf FILE"),
+        ("import", "privacyctl import wgcf FILE"),
+        ("import wgcf a b", "privacyctl import wgcf [-h]"),
+        ("plan now", "privacyctl plan [-h]"),
+        ("check --deeply a.json", "privacyctl check [-h]"),
+    ],
+)
+def test_who_misuses_a_verb_is_told_its_own_use(words: str, usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2 and capsys.readouterr().err.startswith(f"usage: {usage}")
+
+
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (main, agent):
         with pytest.raises(SystemExit) as caught:

@@ -173,17 +173,28 @@ def _bridges(wanted: HostState, found: HostState) -> Iterator[Step]:
     for bridge in sorted(wanted.bridges, key=lambda bridge: bridge.name):
         before = there.get(bridge.name)
         new_ports = bridge.ports - (before.ports if before else frozenset())
-        differing = _differing(bridge, before)
+        differing = _differing(bridge, before) if before else {"create": "create"}
         if new_ports or differing:
-            words = ["create"] if before is None else differing
-            words = words + ([f"add ports {', '.join(sorted(new_ports))}"] if new_ports else [])
-            controller = any(word in ("create", "controller", "max_backoff", "connection_mode") for word in words)
+            words = [*differing.values(), *([f"add ports {', '.join(sorted(new_ports))}"] if new_ports else [])]
+            controller = not differing.keys().isdisjoint({"create", "controller", "max_backoff", "connection_mode"})
             yield ChangeBridge(bridge, new_ports, controller, "; ".join(words))
 
 
-def _differing(wanted: Bridge, found: Bridge | None) -> list[str]:
+def _differing(wanted: Bridge, found: Bridge) -> dict[str, str]:
+    """By the setting's name: what it is to be, and what it is."""
     names = [field.name for field in fields(Bridge) if field.compare and field.name != "ports"]
-    return [name for name in names if found is None or getattr(wanted, name) != getattr(found, name)]
+    pairs = {name: (getattr(wanted, name), getattr(found, name)) for name in names}
+    return {name: f"{name} {_value(new)} (was {_value(old)})" for name, (new, old) in pairs.items() if new != old}
+
+
+def _value(setting: str | int | bool | tuple[str, ...] | None) -> str:
+    """As ovs-vsctl(8) has it."""
+    match setting:
+        case bool():
+            return str(setting).lower()
+        case tuple():
+            return ",".join(setting) or "none"
+    return str(setting or "none")
 
 
 def _links(pair: Pair, found_host: HostState) -> Iterator[Step]:

@@ -35,6 +35,7 @@ from host_agent.run.round import Reconciler, Round
 from host_agent.run.turns import Turn, following
 from host_agent.run.watch import Watch
 from host_agent.state import HostState, NamespaceState
+from host_agent.status.report import in_words
 from policies.words import counted
 
 PASSES = 4  # rounds in which a policy must be in force: what one step takes along with it, the next puts back
@@ -267,8 +268,7 @@ class Keeper:
 
     def _objects(self) -> str:
         places = counted(len(self._wanted.namespaces), "network namespace")
-        waiting = f", {len(self._wanted.waiting)} waiting" if self._wanted.waiting else ""
-        return f"in sync: {places}{waiting}"
+        return "; ".join([f"in sync: {places}", *in_words(self._wanted.waiting)])
 
     def _while_unconfirmed(self) -> None:
         """A change waits for its operator: nothing is repaired. One that nobody watches any more is undone here."""

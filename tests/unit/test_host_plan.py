@@ -161,7 +161,12 @@ def test_a_dead_link_makes_room_for_its_successor() -> None:
 def test_only_what_differs_of_a_bridge_is_named() -> None:
     (bridge,) = WANTED.bridges
     found = replace(WANTED, bridges=frozenset({replace(bridge, fail_mode="standalone")}))
-    assert words(found) == ["bridge ovsbr0: fail_mode"]
+    assert words(found) == ["bridge ovsbr0: fail_mode secure (was standalone)"]
+    altered = replace(bridge, protocols=(), controller="", max_backoff=0, disable_in_band=False)
+    assert words(replace(WANTED, bridges=frozenset({altered}))) == [
+        "bridge ovsbr0: protocols OpenFlow13 (was none); controller tcp:127.0.0.1:6653 (was none); "
+        "max_backoff 1000 (was none); disable_in_band true (was false)"
+    ]
     found = replace(WANTED, bridges=frozenset({replace(bridge, ports=bridge.ports - {"internal_200"})}))
     assert words(found)[0] == "bridge ovsbr0: add ports internal_200"
     controllers = [step.controller for step in plan(WANTED, found) if isinstance(step, ChangeBridge)]

@@ -18,11 +18,11 @@ from host_agent.doctor.others import others
 from host_agent.drivers import ovs
 from host_agent.drivers.files import forget_hash
 from host_agent.drivers.namespaces import Namespaces
-from host_agent.errors import AgentError, Conflict
+from host_agent.errors import AgentError, Conflict, Refused
 from host_agent.facts import survey
 from host_agent.facts.drawn import drawn
 from host_agent.lock import locked
-from host_agent.options import Parser, Version, common
+from host_agent.options import Parser, Version, common, lacking_topology
 from host_agent.output import Output
 from host_agent.plan import plan
 from host_agent.state import HostState
@@ -36,6 +36,7 @@ from policies.words import counted
 EXIT_CODES = """exit codes: 0 done or in sync, 1 differences or not converged, 2 bad usage or invalid document,
 3 something is missing on this machine, 4 another run holds the lock"""
 INVALID = 2
+BY_POLICY = ("apply", "plan", "status", "run", "explain", "doctor")  # the others look at what was in force
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "privacy-agent") -> int:
@@ -69,6 +70,8 @@ def _parser(prog: str) -> Parser:
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.verb in BY_POLICY and (lacking := lacking_topology(arguments)):
+        raise Refused(lacking)
     if hasattr(arguments, "operate"):
         code: int = arguments.operate(arguments, output)
         return code

@@ -66,6 +66,13 @@ def _given(verb: str, arguments: argparse.Namespace) -> Iterator[str]:
             yield from (option, str(told))
 
 
+def lacking_topology(arguments: argparse.Namespace) -> str | None:
+    """What to say where a node is named, and no document has nodes."""
+    if arguments.topology is not None or arguments.node == socket.gethostname():
+        return None
+    return f"--node {arguments.node}: there is no topology to find it in; name the document by --topology FILE"
+
+
 class Version(argparse.Action):
     """Says which version this is, and ends."""
 

@@ -13,7 +13,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from host_agent.options import Parser, Version
+from host_agent.options import Parser, Version, lacking_topology
 from policies.addresses import chain_hops
 from policies.document import read_text
 from policies.errors import DocumentError
@@ -45,6 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     if words and words[0] in AGENT_VERBS:
         return _agent(words)
     arguments = _parser().parse_args(words)
+    if hasattr(arguments, "node") and (lacking := lacking_topology(arguments)):
+        print(lacking, file=sys.stderr)
+        return INVALID
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show "→" gets an escape, not a crash
             stream.reconfigure(errors="backslashreplace")
@@ -205,6 +208,9 @@ def _proved(file: Path, topology: Path | None) -> tuple[str, ...]:
     nodes = compiled.nodes if compiled else {}
     remarks = unserved({name: node.entries for name, node in nodes.items()})
     numbers = ", ".join(counted(number, what) for number, what in counts)
+    if compiled and compiled.topology:
+        names = [node.name for node in compiled.topology.nodes]
+        numbers += f"; proved for {counted(len(names), 'node')}: {', '.join(names)}"
     return (f"{file}: valid: {numbers}", *remarks)
 
 

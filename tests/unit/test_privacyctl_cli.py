@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -279,8 +280,17 @@ def test_a_node_that_is_not_there(verb: list[str], nodes: Nodes, capsys: pytest.
     assert shown.out == "" and shown.err.startswith(f'{nodes.topology}: topology.nodes: has no node "c", but a, b: ')
 
 
+@pytest.mark.parametrize("run", [main, agent])
+def test_a_node_without_a_topology(run: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["flows", EXAMPLE] if run is main else ["plan", "--policy", EXAMPLE]
+    assert run([*words, "--node", "elsewhere"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("--node elsewhere: there is no topology to find it in;")
+
+
 def test_check_of_a_policy_with_a_topology(nodes: Nodes, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(nodes.policy), "--topology", str(nodes.topology)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("; proved for 2 nodes: a, b")
     nodes.topology.write_text(topology_text({"a": [200, 201, 777], "b": [202]}))
     assert main(["check", str(nodes.policy), "--topology", str(nodes.topology)]) == 2
     shown = capsys.readouterr()

@@ -53,9 +53,17 @@ def _options() -> Iterator[tuple[str, str, object, str]]:
     yield "--node", "NAME", socket.gethostname(), "this machine's name there (%(default)s)"
 
 
-def as_typed(text: str, arguments: argparse.Namespace) -> str:
-    """With the options of this run in each command that the text advises: as it stands, it is about the same."""
-    return ADVISED.sub(lambda it: shlex.join([*it[0].split(), *_given(it[1] or it[2], arguments)]), text)
+def as_typed(text: str, arguments: argparse.Namespace, space: str = " ") -> str:
+    """With the options of this run in each command that the text advises: as it stands, it is about the same.
+
+    ``space`` is what parts the command's words.
+    """
+
+    def whole(found: re.Match[str]) -> str:
+        command = shlex.join([*found[0].split(), *_given(found[1] or found[2], arguments)])
+        return command.replace(" ", space)
+
+    return ADVISED.sub(whole, text)
 
 
 def _given(verb: str, arguments: argparse.Namespace) -> Iterator[str]:

@@ -14,6 +14,8 @@ from host_agent.options import as_typed
 from host_agent.steps import Step
 from host_agent.words import wrapped
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
 
 @dataclass
 class Output:
@@ -46,7 +48,8 @@ class Output:
     def text(self, text: str, indent: int = 4, stream: TextIO | None = None) -> str:
         """As it is said: broken for the terminal, if it goes to one, and what it advises with this run's options."""
         width = shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
-        return "\n".join(wrapped(line, width, indent) for line in self.advice(text).split("\n"))
+        unbroken = as_typed(text, self.arguments, NO_BREAK)  # a command is copied from one line
+        return "\n".join(wrapped(line, width, indent) for line in unbroken.split("\n")).replace(NO_BREAK, " ")
 
     def advice(self, text: str) -> str:
         return as_typed(text, self.arguments)

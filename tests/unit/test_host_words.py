@@ -60,13 +60,17 @@ def test_the_way_through_the_switch_is_that_of_this_node() -> None:
     assert as_typed("privacyctl trace /p", given) == "privacyctl trace --topology /t --node left /p"
 
 
-def test_lines_fit_the_terminal_they_go_to(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [52, 60, 68, 76])
+def test_lines_fit_the_terminal_they_go_to(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(StringIO):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", str(width))
     output = Output(common("plan").parse_args(["--state-dir", "/srv/state"]))
     text = "unconfirmed: /etc/p.json was applied and waits: run privacy-agent confirm, or wait for the former state"
-    assert [len(line) <= 60 for line in output.text(text, stream=Terminal()).splitlines()] == [True] * 3
-    assert output.text(text, stream=StringIO()) == text.replace("confirm,", "confirm --state-dir /srv/state,")
+    lines = output.text(text, stream=Terminal()).splitlines()
+    assert len(lines) > 1 and all(len(line) <= width for line in lines)
+    command = "privacy-agent confirm --state-dir /srv/state"
+    assert [command in line for line in lines].count(True) == 1, "it can be copied"
+    assert output.text(text, stream=StringIO()) == text.replace("privacy-agent confirm", command)

@@ -35,7 +35,9 @@ def start_rest(conf: Any, router: RestApplication, app: Application, events: Eve
     options = conf.privacy_router
     token_file = _token_file(options)
     token, missing = _token(token_file)
-    has_tls = bool(options.rest_tls_cert and options.rest_tls_key)
+    has_tls = bool(options.rest_tls_cert)
+    if has_tls != bool(options.rest_tls_key):
+        raise CannotListen("REST over TLS takes rest_tls_cert and rest_tls_key: one is not given")
     refusal = listening_refusal(conf.wsapi_host, has_tls, bool(token))
     if refusal:
         raise CannotListen(f"{refusal} {missing}".rstrip())

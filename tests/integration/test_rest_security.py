@@ -192,6 +192,13 @@ def test_it_does_not_listen_elsewhere_in_the_clear(sandbox: Sandbox, host: str) 
     assert f"REST does not listen on {host}" in log and "rest_tls_cert" in log and "Traceback" not in log
 
 
+@pytest.mark.parametrize("given", ["rest_tls_cert", "rest_tls_key"])
+def test_half_of_what_tls_takes_is_not_taken_for_no_tls(sandbox: Sandbox, given: str) -> None:
+    controller = start(sandbox, **{given: "/nonexistent"})
+    assert controller.wait() == 2
+    assert "REST over TLS takes rest_tls_cert and rest_tls_key: one is not given\n" in controller.log.read_text()
+
+
 def test_elsewhere_it_speaks_tls_and_asks_everybody_for_the_token(sandbox: Sandbox, client: RestClient) -> None:
     authority = Authority(sandbox.directory)
     certificate, key = authority.issue("router.example", ELSEWHERE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from host_agent.drivers import daemon, files, ipset, netfilter, netlink, ovs, ports, sysctl, wireguard, xfrm
@@ -11,6 +11,7 @@ from host_agent.state import (
     FAMILIES,
     NODE,
     REPLACED,
+    Block,
     Chain,
     Daemon,
     HostState,
@@ -20,6 +21,8 @@ from host_agent.state import (
     of_family,
 )
 from host_agent.steps import (
+    Add,
+    Remove,
     RemoveChains,
     RemoveFile,
     RemoveSets,
@@ -32,7 +35,6 @@ from host_agent.steps import (
 
 Links = dict[str, netlink.FoundLink]
 Filtering = ReplaceSets | RemoveSets | ReplaceChains | RemoveChains
-Calm = Filtering | WriteFile | RemoveFile  # what changes nothing else
 ROUTE_ADVICE = {
     False: "remove it and give the container no uplink of its own, or use another container_id",
     True: "remove it, or set another table in the document's advanced section",
@@ -86,16 +88,21 @@ def read_whole(wanted: HostState, namespaces: Namespaces) -> HostState:
     return read(wanted, namespaces)
 
 
-def read_again(wanted: HostState, found: HostState, steps: Iterable[Step], namespaces: Namespaces) -> HostState:
-    """What was found, as it is after these steps. After steps about sets, chains and files alone, no more than those
-    is read."""
-    if not all(isinstance(step, Calm) for step in steps):
+def read_again(wanted: HostState, found: HostState, steps: Collection[Step], namespaces: Namespaces) -> HostState:
+    """What was found, as it is after these steps. After steps about sets, chains, IPsec policies and files alone, which
+    change nothing else, no more than those is read."""
+    if not all(isinstance(step, WriteFile | RemoveFile) or _filters(step) for step in steps):
         return read(wanted, namespaces)
     states = dict(found.namespaces)
-    for name in {step.namespace for step in steps if isinstance(step, Filtering)}:
+    for name in {step.place for step in steps if _filters(step) and step.place is not None}:
         sets, chains = _filtering(name, wanted.namespace(name), namespaces)
-        states[name] = replace(states.get(name, NamespaceState()), sets=sets.ours, chains=_ours(chains))
+        before, blocks = states.get(name, NamespaceState()), _blocks(name, namespaces)
+        states[name] = replace(before, sets=sets.ours, chains=_ours(chains), blocks=blocks)
     return replace(found, namespaces=states, files=files.read(wanted.files, wanted.swept))
+
+
+def _filters(step: Step) -> bool:
+    return isinstance(step, Filtering) or (isinstance(step, Add | Remove) and isinstance(step.item, Block))
 
 
 def _on_node(links: Links, plugged: frozenset[str], processes: frozenset[str]) -> frozenset[Link]:
@@ -121,7 +128,7 @@ def _namespace(
         netlink.addresses(socket, links),
         ours,
         netlink.rules_in(rules),
-        xfrm.blocks(namespaces, name) if name == NODE else frozenset(),
+        _blocks(name, namespaces),
     )
     if name != NODE and wish == NamespaceState() and (created or state == NamespaceState()):
         return state, []  # it goes as a whole, or is none of ours
@@ -165,6 +172,11 @@ def _filtering(
     with namespaces.inside(name):
         chains = [netfilter.read(family, of_family(family, wish.chains), memory) for family in FAMILIES]
         return ipset.look(wish.sets, memory), chains
+
+
+def _blocks(name: str, namespaces: Namespaces) -> frozenset[Block]:
+    """Only the node has any of ours."""
+    return xfrm.blocks(namespaces, name) if name == NODE else frozenset()
 
 
 def _ours(readings: Iterable[netfilter.Reading]) -> frozenset[Chain]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from host_sandbox import Node, own_hash_file
 from sandbox import Sandbox
 
 from host_agent.drivers import xfrm
@@ -106,3 +109,25 @@ def test_steps_take_the_right_socket(namespaces: Namespaces) -> None:
     assert xfrm.blocks(namespaces, NODE) == {Block(FOUR)}
     Remove(NODE, Block(FOUR)).carry_out(machine)
     assert not xfrm.blocks(namespaces, NODE)
+
+
+def test_a_client_comes_and_goes_by_what_is_his_alone(tmp_path: Path) -> None:
+    """Then not all of the machine is read again; what was done has to be seen nevertheless."""
+    policy, advanced = tmp_path / "policy.json", {"tunnel_director": own_hash_file(tmp_path)}
+    lan = {"interfaces": ["uplink0"], "subnets": ["192.168.50.0/24"]}
+
+    def write(*clients: str) -> None:
+        policy.write_text(json.dumps({"xray": {"clients": clients}, "advanced": {"lan": lan, **advanced}}))
+
+    write("192.168.50.10")
+    with Node(tmp_path, policy) as node:
+        node.apply()
+        write("192.168.50.10", "192.168.50.77")
+        came = node.apply()
+        assert sum("add xfrm policy src 192.168.50.77/32" in step for step in came) == 3
+        assert all(re.search("xfrm policy|ipset|chain|iptables|write file", step) for step in came), came
+        assert node.apply() == []
+        write("192.168.50.10")
+        gone = node.apply()
+        assert sum("remove xfrm policy src 192.168.50.77/32" in step for step in gone) == 3
+        assert node.apply() == []

@@ -75,9 +75,9 @@ def test_a_killed_demo_leaves_nothing(tmp_path: Path) -> None:
 )
 def test_how_a_demo_ended_that_came_to_no_line(tmp_path: Path, killed: str, number: int, said: str) -> None:
     directory = tmp_path / "lab"
-    demo = subprocess.Popen(
-        [*DEMO, "--directory", str(directory)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    at_a_terminal = ("env", "--default-signal=INT")  # in the background of a shell it would be ignored
+    command = [*at_a_terminal, *DEMO, "--directory", str(directory)]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert demo.stdout is not None
     assert "surroundings" in demo.stdout.readline()
     os.kill({"demo": demo.pid, "lab": int((directory / "pid").read_text())}[killed], number)
